@@ -1,0 +1,1 @@
+"""segue: semantic segmentation from paper to pixels."""

@@ -1,0 +1,108 @@
+"""The face that every encoder shows, and the reading of its weights from a file."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+
+class Backbone(nn.Module, ABC):
+    """An encoder: images (B, in_channels, H, W) -> feature maps, finest first.
+
+    name: what it is called, `resnet50` say.
+    channels, strides: of each feature map; a stride is the image's side divided by the map's.
+    """
+
+    name: str
+    in_channels: int
+    channels: tuple[int, ...]
+    strides: tuple[int, ...]
+
+    @abstractmethod
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """(B, in_channels, H, W) -> [(B, channels[0], ~H / strides[0], ~W / strides[0]), ...]."""
+
+
+def names(pattern: str = "*") -> list[str]:
+    """The names of the timm encoders that give feature maps, those that match a shell-style pattern."""
+    import timm
+
+    return [name for name in timm.list_models(pattern) if timm.models.is_model(name)]
+
+
+def read_state(path: str | Path) -> dict[str, Tensor]:
+    """The tensors of a `.safetensors` file, or of a PyTorch file read without running code from it.
+
+    Raises ValueError, in one line, when the file cannot be read so.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"{path}: there is no such file of weights")
+    try:
+        if path.suffix == ".safetensors":
+            state: object = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ValueError(
+            f"{path}: not a file of weights that can be read without running code from it ({reason}); "
+            "save the tensors alone, as .safetensors"
+        ) from error
+    # Checkpoints wrap their tensors once, or twice, under one of these names.
+    for _ in range(2):
+        for key in ("state_dict", "model", "model_state_dict", "network", "net"):
+            if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
+                state = state[key]
+                break
+    if not isinstance(state, Mapping):
+        raise ValueError(f"{path}: holds {type(state).__name__}, not named tensors")
+    tensors = {str(name): value for name, value in state.items() if isinstance(value, Tensor)}
+    if not tensors:
+        raise ValueError(f"{path}: holds no tensors")
+    if all(name.startswith("module.") for name in tensors):  # what DataParallel leaves behind
+        tensors = {name.removeprefix("module."): value for name, value in tensors.items()}
+    return tensors
+
+
+def adapt_first_convolution(weight: Tensor, in_channels: int) -> Tensor:
+    """(O, 3, k, k) -> (O, in_channels, k, k): the sum for one channel, otherwise repeated and scaled to the same sum."""
+    if weight.shape[1] == in_channels:
+        return weight
+    if in_channels == 1:
+        return weight.sum(dim=1, keepdim=True)
+    repeats = -(-in_channels // weight.shape[1])
+    return weight.repeat(1, repeats, 1, 1)[:, :in_channels] * (weight.shape[1] / in_channels)
+
+
+def load_weights(backbone: nn.Module, path: str | Path, in_channels: int = 3) -> list[str]:
+    """Fill an encoder from a local file of weights; return the names in the file that found no place.
+
+    The first convolution is converted to `in_channels`. Every tensor of the encoder has to be in the file, with its
+    shape; what the file has beyond that (a classifier, say) is left out. Raises ValueError otherwise.
+    """
+    state = read_state(path)
+    own = backbone.state_dict()
+    for prefix in ("backbone.body.", "backbone.", "encoder."):
+        if not set(own) & set(state):
+            state = {name.removeprefix(prefix): value for name, value in state.items()}
+    for name, value in state.items():
+        wanted = own.get(name)
+        if wanted is not None and value.ndim == 4 and value.shape[1] == 3 and wanted.shape[1] == in_channels:
+            state[name] = adapt_first_convolution(value, in_channels)
+    missing = [name for name in own if name not in state and not name.endswith("num_batches_tracked")]
+    wrong = [
+        f"{name} {tuple(state[name].shape)}" for name in own if name in state and state[name].shape != own[name].shape
+    ]
+    if missing or wrong:
+        listed = ", ".join([*missing, *wrong][:5])
+        raise ValueError(
+            f"{path}: does not fit this backbone: {len(missing)} tensors absent, {len(wrong)} of another shape ({listed})"
+        )
+    backbone.load_state_dict({name: state[name] for name in own if name in state}, strict=False)
+    return sorted(set(state) - set(own))

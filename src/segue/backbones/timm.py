@@ -1,0 +1,163 @@
+"""timm's encoders as backbones, and the dilation of its ResNets.
+
+timm knows the weights and the blocks of several hundred encoders. What it lacks for segmentation is done here, on the
+built modules, because papers differ in it: where a stage's stride goes, what the first block of a dilated stage does,
+multi-grid.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+
+import timm
+from timm.models.resnet import BasicBlock, Bottleneck
+from torch import Tensor, nn
+
+from segue.backbones.backbone import Backbone, load_weights
+
+STAGES = ("layer1", "layer2", "layer3", "layer4")
+
+
+class TimmBackbone(Backbone):
+    """Any timm encoder that gives feature maps.
+
+    output_stride: 8, 16 or 32: the stride of the coarsest map. Stages beyond it keep their size and are dilated
+        instead. The first block of a dilated stage has half its stage's dilation, so that weights trained at stride
+        32 see what they were trained on (torchvision, PyTorch-Encoding, mmsegmentation's `contract_dilation`);
+        `contract_dilation=False` dilates it fully.
+    multi_grid: factors on the dilation of the last stage's blocks in turn (DeepLabv3, Sec. 3.2.1); with it, the first
+        block is not halved. DANet's absolute 4, 8, 16 at stride 8 is (1, 2, 4) here.
+    width: multiplies the channels of a ResNet, which then starts from random weights.
+    pretrained: fetch timm's default weights. `weights`: a local file instead.
+    caffe: the layout of MSRA's ResNets: a stage's stride in its first 1x1 convolution, and a stem pooling that rounds up.
+
+    Raises ValueError for a name that timm does not know, or a wish that the encoder cannot grant.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        in_channels: int = 3,
+        output_stride: int = 32,
+        multi_grid: Sequence[int] = (),
+        contract_dilation: bool = True,
+        width: float = 1.0,
+        pretrained: bool = False,
+        weights: str | Path | None = None,
+        caffe: bool = False,
+    ) -> None:
+        super().__init__()
+        if not timm.is_model(name):
+            near = difflib.get_close_matches(name, timm.list_models(), n=3)
+            raise ValueError(f"timm has no encoder {name!r}; near: {', '.join(near) or 'none'}")
+        if output_stride not in (8, 16, 32):
+            raise ValueError(f"output_stride = {output_stride}: it must be 8, 16 or 32")
+        options: dict[str, object] = {}
+        if width != 1.0:
+            if pretrained or weights is not None:
+                raise ValueError(f"width = {width}: pretrained weights exist for width 1 only")
+            options["channels"] = tuple(max(8, round(base * width)) for base in (64, 128, 256, 512))
+        try:
+            body = timm.create_model(name, features_only=True, in_chans=in_channels, pretrained=pretrained, **options)
+        except (RuntimeError, AttributeError, TypeError, AssertionError) as error:
+            raise ValueError(
+                f"{name}: timm cannot take feature maps from it with {options or 'these options'} ({error})"
+            ) from error
+        self.resnet = all(hasattr(body, stage) for stage in STAGES) and isinstance(
+            body.layer1[0], BasicBlock | Bottleneck
+        )
+        reductions = [info["reduction"] for info in body.feature_info.get_dicts()]
+        if self.resnet:
+            dilate_resnet(body, output_stride, multi_grid, contract_dilation)
+            reductions = [min(reduction, output_stride) for reduction in reductions]
+            if caffe:
+                use_caffe_layout(body)
+        else:
+            if multi_grid or caffe:
+                raise ValueError(f"{name} is not a ResNet: multi-grid and the Caffe layout are for ResNets")
+            if output_stride != 32:
+                try:
+                    body = timm.create_model(
+                        name,
+                        features_only=True,
+                        in_chans=in_channels,
+                        pretrained=pretrained,
+                        output_stride=output_stride,
+                    )
+                except (TypeError, AssertionError) as error:
+                    raise ValueError(f"{name} cannot be dilated to output stride {output_stride}; use 32") from error
+                reductions = [info["reduction"] for info in body.feature_info.get_dicts()]
+        if weights is not None:
+            load_weights(body, weights, in_channels)
+        self.body = body
+        self.name = name
+        self.in_channels = in_channels
+        self.channels = tuple(body.feature_info.channels())
+        self.strides = tuple(reductions)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        return list(self.body(images))
+
+
+def _set(convolution: nn.Conv2d, *, stride: int | None = None, dilation: int | None = None) -> None:
+    if stride is not None:
+        convolution.stride = (stride, stride)
+    if dilation is not None:
+        convolution.dilation = (dilation, dilation)
+        padding = dilation * (convolution.kernel_size[0] // 2)
+        convolution.padding = (padding, padding)
+
+
+def dilate_resnet(
+    body: nn.Module, output_stride: int, multi_grid: Sequence[int] = (), contract_dilation: bool = True
+) -> None:
+    """Turn strides beyond `output_stride` into dilation, in place; the table of strides is that of DeepLab and DRN."""
+    stride, dilation = 4, 1  # after the stem's pooling
+    for stage in STAGES:
+        blocks = getattr(body, stage)
+        first = dilation
+        if stage != "layer1":
+            if stride < output_stride:
+                stride *= 2
+            else:
+                dilation *= 2
+                first = dilation // 2 if contract_dilation else dilation
+                _remove_stride(blocks[0])
+        dilations = [first, *[dilation] * (len(blocks) - 1)]
+        if stage == "layer4" and multi_grid:
+            dilations = [dilation * multi_grid[index % len(multi_grid)] for index in range(len(blocks))]
+        for block, value in zip(blocks, dilations, strict=True):
+            if isinstance(block, Bottleneck):
+                _set(block.conv2, dilation=value)
+            else:
+                _set(block.conv1, dilation=value)
+                # A basic block's second convolution has its stage's dilation also where the first one is halved.
+                _set(block.conv2, dilation=value if multi_grid and stage == "layer4" else max(value, dilation))
+
+
+def _remove_stride(block: nn.Module) -> None:
+    """Stride 1 in a stage's first block: in its convolutions and in its shortcut."""
+    for name in ("conv1", "conv2", "conv3"):
+        convolution = getattr(block, name, None)
+        if convolution is not None:
+            _set(convolution, stride=1)
+    shortcut = getattr(block, "downsample", None)
+    if shortcut is not None:
+        for index, layer in enumerate(shortcut):
+            if isinstance(layer, nn.Conv2d):
+                _set(layer, stride=1)
+            elif isinstance(layer, nn.AvgPool2d):
+                shortcut[index] = nn.Identity()  # an average over one pixel (specs of ResNet-D at stride 1)
+
+
+def use_caffe_layout(body: nn.Module) -> None:
+    """Move each stage's stride from its first block's 3x3 to its first 1x1; let the stem's pooling round up. In place."""
+    for stage in STAGES:
+        block = getattr(body, stage)[0]
+        if isinstance(block, Bottleneck) and block.conv2.stride != (1, 1):
+            _set(block.conv1, stride=block.conv2.stride[0])
+            _set(block.conv2, stride=1)
+    body.maxpool.ceil_mode = True

@@ -1,0 +1,54 @@
+"""Checkpoints of other codebases -> networks of this one. One file per source; `SOURCES` lists them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from segue.convert.reference import Conversion, ConversionError, Source, rename
+from segue.models.network import Network
+
+SOURCES: tuple[Source, ...] = ()
+
+__all__ = ["SOURCES", "Conversion", "ConversionError", "Source", "load_reference", "rename"]
+
+
+def load_reference(
+    state: Mapping[str, Tensor],
+    source: str | None = None,
+    args: Mapping[str, Any] | None = None,
+    *,
+    strict: bool = True,
+) -> Network[Any]:
+    """A network that holds another codebase's weights, and computes what that codebase computes.
+
+    state: the checkpoint's tensors by their own names.
+    source: whose checkpoint it is, matched by its beginning ("junfu1115/DANet ..."); recognised by the tensors' names
+        when it is not given.
+    args: the reference's constructor or configuration arguments, for what tensors cannot tell (strides, rates,
+        multi-grid, padding); absent ones take the reference's defaults.
+    strict: every tensor has to find its place and every place its tensor, apart from tensors that the reference
+        itself never uses; otherwise what is left over stays as it was.
+
+    The network comes back in eval() with `all_outputs` set, and `network.unused_tensors` lists the tensors that the
+    reference never uses. Raises ConversionError, which lists the tensors by name.
+    """
+    return find_source(state, source).load(state, args or {}, strict=strict)
+
+
+def find_source(state: Mapping[str, Tensor], name: str | None = None) -> Source:
+    """The source called `name` (matched by its beginning) that knows these tensors, or the only one that does."""
+    if name is not None:
+        named = [source for source in SOURCES if any(name.startswith(prefix) for prefix in source.names)]
+        if not named:
+            known = sorted({prefix for source in SOURCES for prefix in source.names})
+            raise ConversionError(f"there is no converter for {name!r}; known: {', '.join(known)}")
+        fitting = [source for source in named if source.recognise(state)] or named
+        return fitting[0]
+    fitting = [source for source in SOURCES if source.recognise(state)]
+    if not fitting:
+        first = ", ".join(list(state)[:3])
+        raise ConversionError(f"no known source has tensors of these names ({first}, ...); name the source")
+    return fitting[0]

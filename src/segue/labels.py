@@ -1,0 +1,160 @@
+"""Class names, colours and the map between a data set's own label values and classes.
+
+The rules are in one place: a label value is turned into a class once, when a mask is read, and turned back once, when a
+mask is written. Everything in between speaks of classes 0..K-1 and of `IGNORE`.
+"""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+IGNORE = 255
+"""The class of pixels that no loss and no measure counts."""
+
+Colour = tuple[int, int, int]
+
+
+class LabelError(ValueError):
+    """A mask holds a value that the label map does not know."""
+
+    def __init__(self, value: int, row: int, column: int) -> None:
+        super().__init__(f"pixel ({row}, {column}) has label {value}, which the label map does not hold")
+        self.value, self.row, self.column = value, row, column
+
+
+def distinct_colours(count: int) -> tuple[Colour, ...]:
+    """`count` colours that stay apart: hues by the golden angle, in three rings of lightness and saturation."""
+    rings = ((0.62, 0.95), (0.85, 0.65), (0.45, 0.75))  # (saturation, value)
+    colours = []
+    for index in range(count):
+        saturation, value = rings[index % len(rings)]
+        red, green, blue = colorsys.hsv_to_rgb((index * 0.381966) % 1.0, saturation, value)
+        colours.append((round(red * 255), round(green * 255), round(blue * 255)))
+    return tuple(colours)
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What the classes of a data set are called, how they look, and which values its files use for them.
+
+    classes: K names, in the order of the network's outputs.
+    values: raw label value -> class, or `IGNORE`. Without it, values are classes and 255 is ignored.
+    palette: K colours, for pictures and palette PNGs; distinct ones are made up where it is absent.
+    written: class -> the raw value that is written for it, where several raw values make one class.
+    """
+
+    classes: tuple[str, ...]
+    values: Mapping[int, int] = field(default_factory=dict)
+    palette: tuple[Colour, ...] = ()
+    written: Mapping[int, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        count = len(self.classes)
+        if count < 2:
+            raise ValueError(f"a data set needs at least 2 classes, this one names {count}: {list(self.classes)}")
+        if count > IGNORE:
+            raise ValueError(f"{count} classes do not fit: masks are 8-bit and {IGNORE} means ignored")
+        if not self.values:
+            object.__setattr__(self, "values", {**{k: k for k in range(count)}, IGNORE: IGNORE})
+        for raw, label in self.values.items():
+            if not (0 <= label < count or label == IGNORE):
+                raise ValueError(f"label map: value {raw} is mapped to class {label}, but there are {count} classes")
+            if not 0 <= raw <= 65535:
+                raise ValueError(f"label map: value {raw} is not in 0..65535")
+        if not self.palette:
+            object.__setattr__(self, "palette", distinct_colours(count))
+        if len(self.palette) != count:
+            raise ValueError(f"the palette has {len(self.palette)} colours for {count} classes")
+        written = dict(self.written)
+        for label in range(count):
+            raws = [raw for raw, mapped in sorted(self.values.items()) if mapped == label]
+            if len(raws) > 1 and label not in written:
+                raise ValueError(
+                    f"the values {raws} all mean class {label} ({self.classes[label]}): "
+                    "say in `written` which one masks are written with"
+                )
+            written.setdefault(label, raws[0] if raws else label)
+        object.__setattr__(self, "written", written)
+
+    @property
+    def num_classes(self) -> int:
+        """K."""
+        return len(self.classes)
+
+    @property
+    def ignored_values(self) -> tuple[int, ...]:
+        """The raw values that mean `IGNORE`, smallest first."""
+        return tuple(sorted(raw for raw, label in self.values.items() if label == IGNORE))
+
+    def read(self, raw: np.ndarray) -> np.ndarray:
+        """Raw values (H, W), any integer type -> classes (H, W) uint8.
+
+        Raises `LabelError` with the first pixel whose value the map does not hold.
+        """
+        table = np.full(max(max(self.values) + 1, 256), -1, dtype=np.int16)
+        table[list(self.values)] = list(self.values.values())
+        if raw.dtype != np.uint8 and raw.size and (raw.max() >= len(table) or raw.min() < 0):
+            row, column = np.argwhere((raw >= len(table)) | (raw < 0))[0]
+            raise LabelError(int(raw[row, column]), int(row), int(column))
+        labels = table[raw]
+        if raw.size and labels.min() < 0:
+            row, column = np.argwhere(labels < 0)[0]
+            raise LabelError(int(raw[row, column]), int(row), int(column))
+        return labels.astype(np.uint8)
+
+    def write(self, labels: np.ndarray) -> np.ndarray:
+        """Classes (H, W) -> the data set's own values, uint8 or, where they need it, uint16.
+
+        `IGNORE` becomes the smallest ignored value, or 255 where the map has none.
+        """
+        ignored = self.ignored_values[0] if self.ignored_values else IGNORE
+        table = np.full(256, ignored, dtype=np.uint16)
+        table[list(self.written)] = list(self.written.values())
+        raw = table[labels]
+        return raw.astype(np.uint8) if raw.max(initial=0) <= 255 else raw
+
+    def colours(self, labels: np.ndarray) -> np.ndarray:
+        """Classes (H, W) -> RGB (H, W, 3) uint8; ignored pixels are black."""
+        table = np.zeros((256, 3), dtype=np.uint8)
+        table[: self.num_classes] = self.palette
+        return table[labels]
+
+    def png_palette(self) -> list[int]:
+        """The 768 numbers of a palette PNG whose indices are raw values (those below 256)."""
+        table = np.zeros((256, 3), dtype=np.uint8)
+        for label, raw in self.written.items():
+            if raw < 256:
+                table[raw] = self.palette[label]
+        return [int(number) for number in table.reshape(-1)]
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain values, for JSON; `from_dict` reads them back."""
+        return {
+            "classes": list(self.classes),
+            "values": {str(raw): label for raw, label in self.values.items()},
+            "palette": [list(colour) for colour in self.palette],
+            "written": {str(label): raw for label, raw in self.written.items()},
+        }
+
+    @classmethod
+    def from_dict(cls, mapping: Mapping[str, object]) -> Labels:
+        """The inverse of `to_dict`."""
+
+        def numbers(key: str) -> dict[int, int]:
+            table = mapping.get(key, {})
+            assert isinstance(table, Mapping)
+            return {int(name): int(value) for name, value in table.items()}
+
+        classes, palette = mapping["classes"], mapping.get("palette", ())
+        assert isinstance(classes, Sequence)
+        assert isinstance(palette, Sequence)
+        return cls(
+            classes=tuple(str(name) for name in classes),
+            values=numbers("values"),
+            palette=tuple((int(red), int(green), int(blue)) for red, green, blue in palette),
+            written=numbers("written"),
+        )

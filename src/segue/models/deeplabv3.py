@@ -1,0 +1,124 @@
+"""DeepLabv3: Rethinking Atrous Convolution for Semantic Image Segmentation (Chen et al., 2017, arXiv:1706.05587)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar, NamedTuple, Self
+
+from torch import Tensor, nn
+
+from segue.backbones import Backbone, TimmBackbone
+from segue.layers import ASPP, ConvBNReLU, FCNHead, resize
+from segue.losses import cross_entropy
+from segue.models.network import Criterion, Network, Paper
+
+
+class DeepLabV3Output(NamedTuple):
+    """What DeepLabv3 computes."""
+
+    logits: Tensor  # (B, K, H, W)
+    auxiliary: Tensor | None  # (B, K, H, W), from the third stage; only the loss reads it
+
+
+class DeepLabV3(Network[DeepLabV3Output]):
+    """A dilated ResNet, ASPP on its last map, a classifier, and the scores enlarged to the image (Sec. 3.3, Fig. 5).
+
+    rates: of ASPP's 3x3 branches: 6, 12, 18 at output stride 16, doubled at 8.
+    channels: of every ASPP branch.
+    extra_convolution: a 3x3 convolution with BN and ReLU before the classifier: torchvision and
+        segmentation_models.pytorch have it, the paper does not.
+    pool_first, project_kernel: mmsegmentation's order of concatenation, and its 3x3 projection.
+    auxiliary: weight of the loss of a small head on the third stage, 0 for none. The paper has none; torchvision
+        trains with 0.5, mmsegmentation with 0.4.
+    align_corners: of the enlargement; True in segmentation_models.pytorch.
+    """
+
+    paper: ClassVar[Paper] = Paper(
+        "Rethinking Atrous Convolution for Semantic Image Segmentation", "Chen et al.", "arXiv", 2017, "1706.05587"
+    )
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        num_classes: int,
+        *,
+        rates: Sequence[int] = (6, 12, 18),
+        channels: int = 256,
+        dropout: float = 0.0,
+        extra_convolution: bool = False,
+        pool_first: bool = False,
+        project_kernel: int = 1,
+        auxiliary: float = 0.0,
+        auxiliary_channels: int | None = None,
+        align_corners: bool = False,
+        criterion: Criterion = cross_entropy,
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.num_classes = num_classes
+        self.in_channels = backbone.in_channels
+        self.aspp = ASPP(backbone.channels[-1], channels, rates, pool_first=pool_first, project_kernel=project_kernel)
+        self.extra = ConvBNReLU(channels, channels, 3) if extra_convolution else nn.Identity()
+        self.dropout = nn.Dropout(dropout)
+        self.classify = nn.Conv2d(channels, num_classes, 1)
+        self.auxiliary_weight = auxiliary
+        self.auxiliary = FCNHead(backbone.channels[-2], num_classes, auxiliary_channels) if auxiliary > 0 else None
+        self.align_corners = align_corners
+        self.criterion = criterion
+
+    @classmethod
+    def build(
+        cls,
+        num_classes: int,
+        *,
+        in_channels: int = 3,
+        backbone: str = "resnet101",
+        pretrained: bool = False,
+        weights: str | Path | None = None,
+        width: float = 1.0,
+        output_stride: int = 16,
+        multi_grid: Sequence[int] = (1, 2, 4),
+        rates: Sequence[int] = (),
+        channels: int = 256,
+        dropout: float = 0.0,
+        extra_convolution: bool = False,
+        auxiliary: float = 0.0,
+        criterion: Criterion = cross_entropy,
+    ) -> Self:
+        """DeepLabv3 on a timm encoder; without `rates`, the paper's for the output stride."""
+        encoder = TimmBackbone(
+            backbone,
+            in_channels=in_channels,
+            output_stride=output_stride,
+            multi_grid=multi_grid,
+            width=width,
+            pretrained=pretrained,
+            weights=weights,
+        )
+        return cls(
+            encoder,
+            num_classes,
+            rates=rates or tuple(rate * 16 // output_stride for rate in (6, 12, 18)),
+            channels=channels,
+            dropout=dropout,
+            extra_convolution=extra_convolution,
+            auxiliary=auxiliary,
+            criterion=criterion,
+        )
+
+    def forward(self, images: Tensor) -> DeepLabV3Output:
+        assert self.backbone is not None
+        features = self.backbone(images)
+        scores = self.classify(self.dropout(self.extra(self.aspp(features[-1]))))
+        auxiliary = None
+        if self.auxiliary is not None and (self.training or self.all_outputs):
+            auxiliary = resize(self.auxiliary(features[-2]), like=images)
+        return DeepLabV3Output(resize(scores, like=images, align_corners=self.align_corners), auxiliary)
+
+    def loss(self, output: DeepLabV3Output, target: Tensor) -> dict[str, Tensor]:
+        """The criterion of the enlarged scores (Sec. 4.1: the labels are not shrunk), and of the auxiliary ones."""
+        terms = {"logits": self.criterion(output.logits, target)}
+        if output.auxiliary is not None:
+            terms["auxiliary"] = self.auxiliary_weight * self.criterion(output.auxiliary, target)
+        return terms

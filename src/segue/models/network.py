@@ -1,0 +1,72 @@
+"""The contract: all that the toolkit relies on when it trains, evaluates, predicts or exports a network."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, Self, TypeVar
+
+from torch import Tensor, nn
+
+Criterion = Callable[[Tensor, Tensor], Tensor]
+"""(logits (B, K, H, W), target (B, H, W)) -> scalar: the loss of one segmentation map."""
+
+OutputT = TypeVar("OutputT", bound=tuple[Any, ...])
+
+
+@dataclass(frozen=True)
+class Paper:
+    """Where a network was published."""
+
+    title: str
+    authors: str
+    venue: str
+    year: int
+    arxiv: str | None = None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where training stands, for networks that learn from it (`Network.observe`).
+
+    step counts optimiser steps from 0; lr and base_lr are those of the first parameter group.
+    """
+
+    step: int
+    total_steps: int
+    epoch: int
+    lr: float
+    base_lr: float
+
+
+class Network(nn.Module, ABC, Generic[OutputT]):
+    """A segmentation network.
+
+    backbone: its pretrained part, which may train at a lower rate than the rest; None where there is none.
+    all_outputs: compute in eval() also what only training reads.
+    unused_tensors: names of a converted checkpoint's tensors that its own codebase never computes with.
+    """
+
+    paper: ClassVar[Paper]
+    backbone: nn.Module | None
+    num_classes: int
+    in_channels: int
+    all_outputs: bool = False
+    unused_tensors: tuple[str, ...] = ()
+
+    @classmethod
+    @abstractmethod
+    def build(cls, num_classes: int, *, in_channels: int = 3) -> Self:
+        """The network with the paper's defaults; its further keyword arguments are a recipe's `[model]` keys."""
+
+    @abstractmethod
+    def forward(self, images: Tensor) -> OutputT:
+        """(B, C, H, W) -> a NamedTuple, `logits` (B, K, H, W) first; one type in train() and eval()."""
+
+    @abstractmethod
+    def loss(self, output: OutputT, target: Tensor) -> dict[str, Tensor]:
+        """Weighted terms by name, of a target (B, H, W) int64; training adds them up and logs each."""
+
+    def observe(self, output: OutputT, target: Tensor, progress: Progress) -> None:
+        """Called between forward and loss in training, without gradient; a network with a memory learns from it here."""
