@@ -71,7 +71,7 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
 
 
 def adapt_first_convolution(weight: Tensor, in_channels: int) -> Tensor:
-    """(O, 3, k, k) -> (O, in_channels, k, k): the sum for one channel, otherwise repeated and scaled to the same sum."""
+    """(O, 3, k, k) -> (O, in_channels, k, k): the sum for one channel, else repeated and scaled to the same sum."""
     if weight.shape[1] == in_channels:
         return weight
     if in_channels == 1:
@@ -102,7 +102,8 @@ def load_weights(backbone: nn.Module, path: str | Path, in_channels: int = 3) ->
     if missing or wrong:
         listed = ", ".join([*missing, *wrong][:5])
         raise ValueError(
-            f"{path}: does not fit this backbone: {len(missing)} tensors absent, {len(wrong)} of another shape ({listed})"
+            f"{path}: does not fit this backbone: {len(missing)} tensors absent, "
+            f"{len(wrong)} of another shape ({listed})"
         )
     backbone.load_state_dict({name: state[name] for name in own if name in state}, strict=False)
     return sorted(set(state) - set(own))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import timm
 from timm.models.resnet import BasicBlock, Bottleneck
@@ -31,7 +32,7 @@ class TimmBackbone(Backbone):
         block is not halved. DANet's absolute 4, 8, 16 at stride 8 is (1, 2, 4) here.
     width: multiplies the channels of a ResNet, which then starts from random weights.
     pretrained: fetch timm's default weights. `weights`: a local file instead.
-    caffe: the layout of MSRA's ResNets: a stage's stride in its first 1x1 convolution, and a stem pooling that rounds up.
+    caffe: the layout of MSRA's ResNets: a stage's stride in its first 1x1 convolution, a stem pooling that rounds up.
 
     Raises ValueError for a name that timm does not know, or a wish that the encoder cannot grant.
     """
@@ -55,13 +56,15 @@ class TimmBackbone(Backbone):
             raise ValueError(f"timm has no encoder {name!r}; near: {', '.join(near) or 'none'}")
         if output_stride not in (8, 16, 32):
             raise ValueError(f"output_stride = {output_stride}: it must be 8, 16 or 32")
-        options: dict[str, object] = {}
+        options: dict[str, Any] = {}
         if width != 1.0:
             if pretrained or weights is not None:
                 raise ValueError(f"width = {width}: pretrained weights exist for width 1 only")
             options["channels"] = tuple(max(8, round(base * width)) for base in (64, 128, 256, 512))
         try:
-            body = timm.create_model(name, features_only=True, in_chans=in_channels, pretrained=pretrained, **options)
+            body: Any = timm.create_model(
+                name, features_only=True, in_chans=in_channels, pretrained=pretrained, **options
+            )
         except (RuntimeError, AttributeError, TypeError, AssertionError) as error:
             raise ValueError(
                 f"{name}: timm cannot take feature maps from it with {options or 'these options'} ({error})"
@@ -80,7 +83,7 @@ class TimmBackbone(Backbone):
                 raise ValueError(f"{name} is not a ResNet: multi-grid and the Caffe layout are for ResNets")
             if output_stride != 32:
                 try:
-                    body = timm.create_model(
+                    body: Any = timm.create_model(
                         name,
                         features_only=True,
                         in_chans=in_channels,
@@ -153,8 +156,8 @@ def _remove_stride(block: nn.Module) -> None:
                 shortcut[index] = nn.Identity()  # an average over one pixel (specs of ResNet-D at stride 1)
 
 
-def use_caffe_layout(body: nn.Module) -> None:
-    """Move each stage's stride from its first block's 3x3 to its first 1x1; let the stem's pooling round up. In place."""
+def use_caffe_layout(body: Any) -> None:
+    """Each stage's stride goes from its first block's 3x3 to its first 1x1; the stem's pooling rounds up. In place."""
     for stage in STAGES:
         block = getattr(body, stage)[0]
         if isinstance(block, Bottleneck) and block.conv2.stride != (1, 1):

@@ -12,7 +12,7 @@ from segue.models.unet import UNet
 
 MODELS: dict[str, type[Network[Any]]] = {
     "deeplabv3": DeepLabV3,
-    "unet": UNet,
+    "unet": UNet,  # type: ignore[type-abstract]  # its `build` picks one of three
 }
 
 __all__ = ["MODELS", "Criterion", "Network", "Paper", "Progress", "create"]
@@ -22,7 +22,7 @@ def create(name: str, num_classes: int, **options: Any) -> Network[Any]:
     """Build a network by its name: `create("deeplabv3", num_classes=11, backbone="resnet50")`.
 
     Options are the keyword arguments of the network's `build`; every network takes `in_channels` and `criterion`.
-    Nothing is fetched unless `pretrained=True`. Raises ValueError for an unknown name or option, with the nearest known.
+    Nothing is fetched unless `pretrained=True`. Raises ValueError for an unknown name or option, with the nearest one.
     """
     if name not in MODELS:
         raise ValueError(unknown("network", name, MODELS))

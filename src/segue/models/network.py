@@ -69,4 +69,4 @@ class Network(nn.Module, ABC, Generic[OutputT]):
         """Weighted terms by name, of a target (B, H, W) int64; training adds them up and logs each."""
 
     def observe(self, output: OutputT, target: Tensor, progress: Progress) -> None:
-        """Called between forward and loss in training, without gradient; a network with a memory learns from it here."""
+        """Called between forward and loss in training, without gradient: a network with a memory learns here."""

@@ -41,7 +41,7 @@ class UNet(Network[UNetOutput]):
     criterion: Criterion
 
     @classmethod
-    def build(  # type: ignore[override]
+    def build(
         cls,
         num_classes: int,
         *,
