@@ -83,7 +83,7 @@ class TimmBackbone(Backbone):
                 raise ValueError(f"{name} is not a ResNet: multi-grid and the Caffe layout are for ResNets")
             if output_stride != 32:
                 try:
-                    body: Any = timm.create_model(
+                    body = timm.create_model(
                         name,
                         features_only=True,
                         in_chans=in_channels,
