@@ -1,0 +1,150 @@
+"""From a data set to batches: which picture comes when, and the loader that brings it.
+
+Training counts samples by position: 0, 1, 2, ... through all epochs. A position alone says which picture it is and what
+random numbers augment it, so a run that goes on at step 700 goes on with the very same pictures, whatever the number of
+workers or processes, and nothing is replayed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from segue.data.source import DataSet
+from segue.data.transforms import Augmentation, augment
+from segue.reading import DataError
+
+Batch = tuple[Tensor, Tensor, list[str]]
+"""Images (B, 3, H, W) uint8, classes (B, H, W) uint8, and the pictures' names."""
+
+
+class TrainingSamples(Dataset[tuple[np.ndarray, np.ndarray, str]]):
+    """Augmented pictures by position; see the module's docstring.
+
+    shrink: the factor by which pictures are shrunk for the network; it multiplies the augmentation's scale.
+    cache: keep decoded pictures in memory; each worker process keeps its own.
+    """
+
+    def __init__(
+        self, data: DataSet, augmentation: Augmentation, *, seed: int, shrink: float = 1.0, cache: bool = False
+    ) -> None:
+        if len(data) == 0:
+            raise DataError("the training split holds no pictures")
+        self.data = data
+        low, high = augmentation.scale
+        self.augmentation = Augmentation(
+            augmentation.crop,
+            (low * shrink, high * shrink),
+            augmentation.max_share,
+            augmentation.mirror,
+            augmentation.photometric,
+        )
+        self.seed = seed
+        self.cached: dict[int, tuple[Image.Image, np.ndarray]] | None = {} if cache else None
+
+    def picture_at(self, position: int) -> int:
+        """Which picture a position is: every epoch is a permutation of its own."""
+        epoch, place = divmod(position, len(self.data))
+        order = np.random.Generator(np.random.PCG64([self.seed, 0, epoch])).permutation(len(self.data))
+        return int(order[place])
+
+    def __getitem__(self, position: int) -> tuple[np.ndarray, np.ndarray, str]:
+        index = self.picture_at(position)
+        rng = np.random.Generator(np.random.PCG64([self.seed, 1, position]))
+        image, target = self._read(index)
+        pixels, classes = augment(image, target, rng, self.augmentation)
+        return pixels, classes, self.data.name(index)
+
+    def _read(self, index: int) -> tuple[Image.Image, np.ndarray]:
+        if self.cached is not None and index in self.cached:
+            return self.cached[index]
+        image, target = self.data.image(index), self.data.target(index)
+        if target.shape != (image.height, image.width):
+            raise DataError(
+                f"{self.data.name(index)}: the picture is {image.width}x{image.height}, "
+                f"its mask {target.shape[1]}x{target.shape[0]} (width x height); make them the same size"
+            )
+        if self.cached is not None:
+            self.cached[index] = (image, target)
+        return image, target
+
+
+def collate(samples: Sequence[tuple[np.ndarray, np.ndarray, str]]) -> Batch:
+    """Stack pictures of one size; the channels go first."""
+    images = torch.from_numpy(np.stack([pixels for pixels, _, _ in samples])).permute(0, 3, 1, 2)
+    targets = torch.from_numpy(np.stack([classes for _, classes, _ in samples]))
+    return images, targets, [name for _, _, name in samples]
+
+
+def training_positions(
+    first_step: int, last_step: int, batch: int, accumulate: int, process: int, processes: int
+) -> Iterator[list[int]]:
+    """The positions of each forward pass of one process, from `first_step` to before `last_step`.
+
+    Step s holds the positions s * batch to (s + 1) * batch - 1, however many processes and passes share them.
+    """
+    part = batch // (accumulate * processes)
+    for step in range(first_step, last_step):
+        for turn in range(accumulate):
+            start = step * batch + (turn * processes + process) * part
+            yield list(range(start, start + part))
+
+
+def training_loader(
+    samples: TrainingSamples, positions: Iterator[list[int]], *, workers: int, pin_memory: bool = False
+) -> DataLoader[Batch]:
+    """The loader of one process; `workers` processes decode and augment, 0 for this one."""
+    return DataLoader(
+        samples,
+        batch_sampler=_Positions(positions),
+        num_workers=workers,
+        collate_fn=collate,
+        pin_memory=pin_memory,
+        prefetch_factor=4 if workers else None,
+        worker_init_fn=_one_thread if workers else None,
+        multiprocessing_context="fork" if workers and os.name == "posix" and not torch.cuda.is_available() else None,
+    )
+
+
+class _Positions:
+    """An iterator as a batch sampler."""
+
+    def __init__(self, positions: Iterator[list[int]]) -> None:
+        self.positions = positions
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return self.positions
+
+
+def _one_thread(worker: int) -> None:
+    torch.set_num_threads(1)  # several workers with a pool of threads each would fight over the cores
+
+
+class WholePictures(Dataset[tuple[np.ndarray, np.ndarray, str]]):
+    """Pictures at their own size, as evaluation sees them."""
+
+    def __init__(self, data: DataSet) -> None:
+        self.data = data
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray, str]:
+        image, target = self.data.image(index), self.data.target(index)
+        if target.shape != (image.height, image.width):
+            raise DataError(
+                f"{self.data.name(index)}: the picture is {image.width}x{image.height}, "
+                f"its mask {target.shape[1]}x{target.shape[0]} (width x height); make them the same size"
+            )
+        return np.asarray(image), target, self.data.name(index)
+
+
+def share(count: int, process: int, processes: int) -> range:
+    """The pictures of one process among several: each picture belongs to exactly one."""
+    return range(process, count, processes)

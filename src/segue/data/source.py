@@ -1,0 +1,116 @@
+"""What a data set is to the rest of the toolkit: pictures and masks by number, with names and labels."""
+
+from __future__ import annotations
+
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from segue.labels import LabelError, Labels
+from segue.reading import DataError, read_image
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm")
+MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".pgm")
+
+
+class DataSet(ABC):
+    """One split of a data set: pictures and masks by number.
+
+    labels: classes, colours and the label map.
+    """
+
+    labels: Labels
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """How many pictures there are."""
+
+    @abstractmethod
+    def name(self, index: int) -> str:
+        """A picture's name, unique in its split, without a suffix."""
+
+    @abstractmethod
+    def image(self, index: int) -> Image.Image:
+        """A picture in RGB."""
+
+    @abstractmethod
+    def target(self, index: int) -> np.ndarray:
+        """A picture's classes (H, W) uint8, `IGNORE` where nothing is counted."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An image file and its mask file."""
+
+    name: str
+    image: Path
+    mask: Path
+
+
+class FileDataSet(DataSet):
+    """Pictures and masks in files."""
+
+    def __init__(self, pairs: Sequence[Pair], labels: Labels) -> None:
+        self.pairs = tuple(pairs)
+        self.labels = labels
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def name(self, index: int) -> str:
+        return self.pairs[index].name
+
+    def image(self, index: int) -> Image.Image:
+        return read_image(self.pairs[index].image)
+
+    def target(self, index: int) -> np.ndarray:
+        return read_target(self.pairs[index].mask, self.labels)
+
+
+def read_raw_mask(path: Path) -> np.ndarray:
+    """A mask's own values (H, W), uint8 or uint16: a palette's indices, never its colours.
+
+    Raises DataError for a file that cannot be decoded or that holds colours.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow warns of palettes with transparency, which indices do not have
+            with Image.open(path) as file:
+                if file.mode == "1":
+                    return np.asarray(file, dtype=np.uint8) * 255
+                if file.mode in ("L", "P"):
+                    return np.asarray(file)
+                if file.mode in ("I;16", "I;16B", "I"):
+                    raw = np.asarray(file)
+                    return raw.astype(np.uint16) if raw.dtype != np.uint16 else raw
+                mode = file.mode
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: there is no such mask") from error
+    except (OSError, SyntaxError, ValueError) as error:
+        raise DataError(f"{path}: cannot be decoded ({error}); replace the file, or take it out of the data") from error
+    raise DataError(
+        f"{path}: a mask with colours (mode {mode}), where one value per pixel is needed; "
+        "save it as an 8-bit grey or palette PNG whose values are the labels"
+    )
+
+
+def read_target(path: Path, labels: Labels) -> np.ndarray:
+    """A mask's classes (H, W) uint8. Raises DataError for a value that the label map does not hold."""
+    raw = read_raw_mask(path)
+    if raw.dtype == np.uint16 and max(labels.values) < 256:
+        raise DataError(
+            f"{path}: a 16-bit mask (values {raw.min()} to {raw.max()}), but the label map knows 8-bit values only; "
+            "map its values in [data.map], or save it with 8 bits"
+        )
+    try:
+        return labels.read(raw)
+    except LabelError as error:
+        raise DataError(
+            f"{path}: pixel ({error.row}, {error.column}) has label {error.value}, but the {labels.num_classes} classes "
+            f"have no such value. Map it in [data.map]; map it to 255 to leave such pixels out."
+        ) from error

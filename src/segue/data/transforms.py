@@ -1,0 +1,134 @@
+"""Augmentation of a picture and its mask together, cropping first.
+
+Cropping a random piece out of an enlarged picture throws most of the enlargement away. Here the piece is chosen first
+and only its pixels are computed: `Image.resize` takes a box with fractions, which gives the very pixels that resizing
+everything would have given.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from segue.labels import IGNORE
+
+CROP_TRIES = 10  # as mmsegmentation tries: then the last crop is taken, however uniform
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What happens to a training picture.
+
+    crop: (height, width) of what the network sees.
+    scale: range of the factor on the picture's size before the crop; the factor's logarithm is uniform.
+    max_share: a crop with more than this share of one class is drawn again.
+    mirror: half of all pictures are mirrored.
+    photometric: strength of the changes of brightness, contrast, saturation and hue; 0 for none, 1 for SSD's ranges.
+    """
+
+    crop: tuple[int, int]
+    scale: tuple[float, float] = (0.5, 2.0)
+    max_share: float = 0.75
+    mirror: bool = True
+    photometric: float = 1.0
+
+
+def augment(
+    image: Image.Image, target: np.ndarray, rng: np.random.Generator, how: Augmentation
+) -> tuple[np.ndarray, np.ndarray]:
+    """A picture and its classes (H, W) uint8 -> (crop, crop, 3) uint8 and (crop, crop) uint8.
+
+    Where the scaled picture is smaller than the crop, the rest is grey 128 in the picture and `IGNORE` in the mask.
+    """
+    low, high = how.scale
+    scale = float(np.exp(rng.uniform(np.log(low), np.log(high))))
+    size = (max(1, round(image.height * scale)), max(1, round(image.width * scale)))
+    for _ in range(CROP_TRIES):
+        top = int(rng.integers(0, max(size[0] - how.crop[0], 0) + 1))
+        left = int(rng.integers(0, max(size[1] - how.crop[1], 0) + 1))
+        classes = crop_target(target, size, top, left, how.crop)
+        counts = np.bincount(classes.reshape(-1), minlength=256)[:IGNORE]
+        if counts.max() <= how.max_share * max(counts.sum(), 1):
+            break
+    pixels = crop_image(image, size, top, left, how.crop)
+    if how.mirror and rng.random() < 0.5:
+        pixels, classes = pixels[:, ::-1], classes[:, ::-1]
+    if how.photometric > 0:
+        pixels = distort_colours(pixels, rng, how.photometric)
+    return pad(pixels, how.crop, 128), pad(classes, how.crop, IGNORE)
+
+
+def crop_image(
+    image: Image.Image, size: tuple[int, int], top: int, left: int, crop: tuple[int, int]
+) -> np.ndarray:
+    """Of the picture resized (bilinearly, antialiased) to `size` (H', W'), the part of `crop` at (top, left).
+
+    Equal to resizing and then cropping, up to Pillow's rounding. Smaller than `crop` where the resized picture ends.
+    """
+    height, width = min(crop[0], size[0] - top), min(crop[1], size[1] - left)
+    # The crop's box in the original's own pixels, with its fractions: rounding it would shift the sampling.
+    rows, columns = image.height / size[0], image.width / size[1]
+    box = (
+        left * columns,
+        top * rows,
+        min((left + width) * columns, image.width),
+        min((top + height) * rows, image.height),
+    )
+    return np.asarray(image.resize((width, height), Image.Resampling.BILINEAR, box=box))
+
+
+def crop_target(
+    target: np.ndarray, size: tuple[int, int], top: int, left: int, crop: tuple[int, int]
+) -> np.ndarray:
+    """The same part of the mask, resized by nearest neighbour with pixel centres, as Pillow does it."""
+    height, width = min(crop[0], size[0] - top), min(crop[1], size[1] - left)
+    rows = _nearest(target.shape[0], size[0])[top : top + height]
+    columns = _nearest(target.shape[1], size[1])[left : left + width]
+    return target[rows[:, None], columns]
+
+
+def _nearest(length: int, new: int) -> np.ndarray:
+    """For each of `new` pixels, the one of `length` whose cell holds its centre."""
+    step = length / new
+    # Pillow adds the step up from the first centre; a closed form differs from it in the last bit, on a cell's edge.
+    centres = np.cumsum(np.concatenate([[step * 0.5], np.full(new - 1, step)]))
+    return np.minimum(centres.astype(np.int64), length - 1)
+
+
+def pad(pixels: np.ndarray, size: tuple[int, int], value: int) -> np.ndarray:
+    """Fill a picture or mask up to `size` (H, W), at the bottom and on the right."""
+    bottom, right = size[0] - pixels.shape[0], size[1] - pixels.shape[1]
+    if bottom <= 0 and right <= 0:
+        return np.ascontiguousarray(pixels)
+    widths = [(0, max(bottom, 0)), (0, max(right, 0)), (0, 0)][: pixels.ndim]
+    return np.pad(pixels, widths, constant_values=value)
+
+
+LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601
+TO_YIQ = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]], dtype=np.float32)
+
+
+def distort_colours(pixels: np.ndarray, rng: np.random.Generator, strength: float = 1.0) -> np.ndarray:
+    """Brightness, contrast, saturation and hue, each with probability 1/2, in the ranges of SSD (Liu et al., 2016).
+
+    Brightness moves by up to 32 grey levels, contrast and saturation change by up to half, hue turns by up to 18
+    degrees, each times `strength`. All four are one 3x3 matrix and one offset (hue is a rotation in YIQ), so a picture
+    is read and written once.
+    """
+
+    def drawn(width: float) -> float:
+        return float(rng.uniform(-width, width)) * strength if rng.random() < 0.5 else 0.0
+
+    brightness, contrast, saturation, hue = drawn(32.0), 1 + drawn(0.5), 1 + drawn(0.5), drawn(np.pi / 10)
+    identity = np.eye(3, dtype=np.float32)
+    rotation = identity.copy()
+    rotation[1:, 1:] = [[np.cos(hue), -np.sin(hue)], [np.sin(hue), np.cos(hue)]]
+    matrix = np.linalg.inv(TO_YIQ) @ rotation @ TO_YIQ
+    matrix = (saturation * identity + (1 - saturation) * np.outer(np.ones(3, dtype=np.float32), LUMA)) @ matrix
+    matrix = contrast * matrix
+    offset = 128 * (1 - contrast) + contrast * brightness
+    flat = pixels.reshape(-1, 3).astype(np.float32) @ matrix.T.astype(np.float32)
+    flat += np.float32(offset + 0.5)
+    return np.clip(flat, 0, 255, out=flat).astype(np.uint8).reshape(pixels.shape)

@@ -1,0 +1,51 @@
+"""Writing files so that a kill, at any moment, leaves the old one or the new one and never half of one."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+
+class SaveError(RuntimeError):
+    """A file could not be written; what was there before is intact."""
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a temporary file beside `path`, sync it, and rename it to `path`.
+
+    Raises SaveError when the disk is full or the folder cannot be written; the temporary file is removed then.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(temporary)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        if os.name == "posix":  # the new name itself is on disk only when its folder is
+            folder = os.open(path.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+    except (OSError, RuntimeError) as error:
+        # torch.save reports a full disk as a RuntimeError of its own, safetensors as an exception with the system's words.
+        temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            reason = "the disk is full: make room"
+        else:
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise SaveError(f"{path}: could not be written ({reason}); what was there before is intact") from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically."""
+    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def write_json(path: Path, value: Mapping[str, object]) -> None:
+    """Write a JSON file atomically."""
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")

@@ -1,0 +1,232 @@
+"""A trained network with all that belongs to it: classes, colours, preprocessing. What `segue.load` gives.
+
+A model is a folder of two files, `model.safetensors` and `card.json`, and nothing in it runs code.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from huggingface_hub import ModelHubMixin
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from segue.files import write_atomically, write_json
+from segue.labels import Labels
+from segue.models import Network, create
+from segue.pictures import overlay
+from segue.prediction import Predictor, Preprocessing
+from segue.reading import read_image
+
+WEIGHTS, CARD = "model.safetensors", "card.json"
+FETCHED = ("pretrained", "weights")
+"""Options that only say where first weights come from: a saved model has its own."""
+
+
+class ModelError(ValueError):
+    """A model's folder is not what it should be; the message names the file and the mend."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says of one picture.
+
+    labels: (H, W) uint8 numpy, classes 0..K-1.
+    probabilities: (K, H, W) float32 numpy, adding up to one at each pixel.
+    image: (H, W, 3) uint8 RGB numpy, what was looked at.
+    meaning: the classes' names, colours and raw values.
+    """
+
+    labels: np.ndarray
+    probabilities: np.ndarray
+    image: np.ndarray
+    meaning: Labels
+
+    def overlay(self, opacity: float = 0.5) -> Image.Image:
+        """The picture with the classes' colours laid over it."""
+        return Image.fromarray(overlay(self.image, self.labels, self.meaning, opacity))
+
+    def mask(self) -> Image.Image:
+        """The data set's own label values with its palette, to be saved as PNG."""
+        return mask_image(self.labels, self.meaning)
+
+
+def mask_image(labels: np.ndarray, meaning: Labels) -> Image.Image:
+    """Classes (H, W) -> a picture of the data set's own values: palette PNG, or 16-bit where values need it."""
+    raw = meaning.write(labels)
+    image = Image.fromarray(raw)
+    if raw.dtype == np.uint8:
+        image.putpalette(meaning.png_palette())
+    return image
+
+
+@dataclass(frozen=True)
+class Card:
+    """How to build the network again, and what its inputs and outputs mean; JSON beside the weights."""
+
+    network: str
+    options: Mapping[str, Any]
+    labels: Labels
+    preprocessing: Preprocessing
+    measured: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return {
+            "format": 1,
+            "network": self.network,
+            "options": {key: value for key, value in self.options.items() if key not in FETCHED},
+            "labels": self.labels.to_dict(),
+            "preprocessing": asdict(self.preprocessing),
+            "measured": dict(self.measured),
+        }
+
+    @classmethod
+    def from_dict(cls, mapping: Mapping[str, Any]) -> Card:
+        """The inverse of `to_dict`."""
+        if mapping.get("format") != 1:
+            raise ModelError(f"the card has format {mapping.get('format')!r}, this segue reads format 1: update segue")
+        how = mapping["preprocessing"]
+        return cls(
+            network=mapping["network"],
+            options=mapping["options"],
+            labels=Labels.from_dict(mapping["labels"]),
+            preprocessing=Preprocessing(tuple(how["mean"]), tuple(how["std"]), how["shrink"]),
+            measured=mapping.get("measured", {}),
+        )
+
+
+class Model(
+    ModelHubMixin,
+    library_name="segue",
+    tags=["semantic-segmentation", "image-segmentation"],
+    pipeline_tag="image-segmentation",
+):
+    """A network, its classes and its preprocessing, ready to predict, save and share.
+
+    `Model.from_pretrained(FOLDER_OR_HUB_NAME)` and `push_to_hub(NAME)` are those of huggingface_hub.
+    """
+
+    def __init__(self, network: Network[Any], card: Card) -> None:
+        self.network = network
+        self.card = card
+        self._predictor: Predictor | None = None
+
+    @property
+    def labels(self) -> Labels:
+        """Classes, colours and raw values."""
+        return self.card.labels
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """What is done to a picture first."""
+        return self.card.preprocessing
+
+    def to(self, device: str | torch.device) -> Model:
+        """Move the network to a device."""
+        self.network.to(device)
+        self._predictor = None
+        return self
+
+    def predictor(self) -> Predictor:
+        """The network made ready to predict: made once, and anew after `to`."""
+        if self._predictor is None:
+            self._predictor = Predictor(self.network, self.preprocessing)
+        return self._predictor
+
+    def predict(self, image: str | Path | Image.Image | np.ndarray | Tensor) -> Prediction:
+        """Segment one picture at its own size.
+
+        image: a file's path, a PIL image, an RGB array (H, W, 3) uint8, or a tensor (3, H, W) uint8. Raises ValueError
+        for anything else, and for files that cannot be decoded.
+        """
+        pixels = as_pixels(image)
+        batch = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))[None]
+        probabilities = self.predictor().probabilities(batch)[0]
+        labels = probabilities.argmax(dim=0).to(torch.uint8).cpu().numpy()
+        return Prediction(labels, probabilities.cpu().numpy(), pixels, self.labels)
+
+    def save(self, folder: str | Path) -> None:
+        """Write `model.safetensors` and `card.json`; each is replaced in one stroke."""
+        folder = Path(folder)
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.network.state_dict().items()}
+        write_atomically(folder / WEIGHTS, lambda temporary: save_file(tensors, temporary, {"format": "pt"}))
+        write_json(folder / CARD, self.card.to_dict())
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        self.save(save_directory)
+
+    @classmethod
+    def _from_pretrained(  # type: ignore[override]
+        cls, *, model_id: str, revision: str | None = None, cache_dir: str | Path | None = None, **options: Any
+    ) -> Model:
+        if Path(model_id).is_dir():
+            return load(model_id)
+        from huggingface_hub import snapshot_download
+
+        folder = snapshot_download(model_id, revision=revision, cache_dir=cache_dir, allow_patterns=[WEIGHTS, CARD])
+        return load(folder)
+
+
+def as_pixels(image: str | Path | Image.Image | np.ndarray | Tensor) -> np.ndarray:
+    """Any form of a picture that `Model.predict` takes -> (H, W, 3) uint8."""
+    if isinstance(image, str | Path):
+        return np.asarray(read_image(Path(image)))
+    if isinstance(image, Image.Image):
+        return np.asarray(image.convert("RGB"))
+    if isinstance(image, Tensor):
+        image = image.movedim(0, -1).cpu().numpy() if image.ndim == 3 else image.cpu().numpy()
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(f"a picture of shape {image.shape} and type {image.dtype}: RGB of 8 bits is needed")
+    return image
+
+
+def load(folder: str | Path, device: str | torch.device | None = None) -> Model:
+    """A model from a run's folder, or from the folder of a model itself.
+
+    device: where the network goes; by default a GPU when there is one. Raises ModelError when a file is absent, or
+    card and weights do not belong together.
+    """
+    folder = Path(folder)
+    if (folder / "model" / CARD).is_file():
+        folder = folder / "model"
+    if not (folder / CARD).is_file():
+        hint = "train has not validated yet" if (folder / "recipe.toml").is_file() else "name a run's folder"
+        raise ModelError(f"{folder}: holds no model ({CARD} and {WEIGHTS}): {hint}")
+    try:
+        card = Card.from_dict(json.loads((folder / CARD).read_text(encoding="utf-8")))
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise ModelError(f"{folder / CARD}: is not a model's card ({error})") from error
+    network = create(card.network, card.labels.num_classes, **card.options)
+    try:
+        state = load_file(folder / WEIGHTS)
+    except Exception as error:
+        raise ModelError(f"{folder / WEIGHTS}: cannot be read ({error})") from error
+    own = network.state_dict()
+    for name in sorted(set(own) | set(state)):
+        if name not in state or name not in own or own[name].shape != state[name].shape:
+            found = tuple(state[name].shape) if name in state else "absent"
+            wanted = tuple(own[name].shape) if name in own else "nothing"
+            raise ModelError(
+                f"{folder / WEIGHTS}: does not belong to the card beside it: {name} is {found}, where {card.network} "
+                f"with {card.labels.num_classes} classes has {wanted}"
+            )
+    network.load_state_dict(state)
+    chosen = torch.device(device) if device else default_device()
+    return Model(network.eval().to(chosen), card)
+
+
+def default_device() -> torch.device:
+    """The accelerator, if there is one that works; the processor otherwise."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    if torch.backends.mps.is_available():
+        return torch.device("mps")
+    return torch.device("cpu")

@@ -1,0 +1,169 @@
+"""Everything that a recipe can say, as frozen dataclasses.
+
+A TOML file and the command line are read into the same classes: the key `lr` of the table `[optim]` is the option
+`--optim.lr`. Nothing here imports torch, so that the command line answers at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+PolicyName = Literal["fixed", "step", "exp", "inv", "multistep", "poly", "sigmoid"]
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """Which pictures, and how they are read."""
+
+    name: str = "scenes"
+    """A data set's name, or a folder of images and masks. `--data` for short."""
+    root: str = ""
+    """Where a named data set lies. `--root` for short."""
+    train: str = "train"
+    """The split to train on."""
+    val: str = "val"
+    """The split to validate on."""
+    map: Mapping[str, int] = field(default_factory=dict)
+    """Raw label value = class, 255 to ignore: the table [data.map]. Empty: the data set's own map."""
+    classes: tuple[str, ...] = ()
+    """Class names. Empty: the data set's own, or classes.txt, or class 0, class 1, ..."""
+    shrink: float = 1.0
+    """The network sees pictures shrunk by this factor; its scores are enlarged back to the picture's size."""
+    mean: tuple[float, ...] = (123.675, 116.28, 103.53)
+    """Subtracted from each channel (0..255) before the network; ImageNet's by default."""
+    std: tuple[float, ...] = (58.395, 57.12, 57.375)
+    """Each channel is divided by it."""
+    workers: int = -1
+    """Processes that decode and augment; -1 chooses by the machine, 0 uses none."""
+    cache: bool = False
+    """Keep decoded pictures in memory (each worker its own)."""
+
+
+@dataclass(frozen=True)
+class AugmentOptions:
+    """What happens to training pictures."""
+
+    crop: tuple[int, int] = (0, 0)
+    """Height and width that the network sees; 0 0 takes the first picture's, 512 at most."""
+    scale: tuple[float, float] = (0.5, 2.0)
+    """Range of the random factor on a picture's size."""
+    max_share: float = 0.75
+    """A crop with more than this share of one class is drawn again, up to ten times."""
+    mirror: bool = True
+    """Mirror half of the pictures."""
+    photometric: float = 1.0
+    """Strength of the changes of brightness, contrast, saturation and hue; 0 for none."""
+
+
+@dataclass(frozen=True)
+class LossOptions:
+    """The criterion that every segmentation map of the network is trained with."""
+
+    name: Literal["cross_entropy", "ohem"] = "cross_entropy"
+    """Cross entropy of all pixels, or of the hard ones."""
+    weights: Literal["none", "median", "enet"] | tuple[float, ...] = "none"
+    """Class weights: none, from the training masks by median frequency (SegNet) or by inverse log frequency (ENet), or
+    one number per class."""
+    smoothing: float = 0.0
+    """Label smoothing."""
+    threshold: float = 0.7
+    """ohem: pixels whose true class has at most this probability are kept."""
+    min_kept: int = 100_000
+    """ohem: at least so many pixels of a forward pass are kept."""
+
+
+@dataclass(frozen=True)
+class OptimOptions:
+    """The optimiser."""
+
+    name: Literal["sgd", "adamw"] = "adamw"
+    """SGD with momentum, or AdamW."""
+    lr: float = 1e-3
+    """Base learning rate."""
+    head_lr: float = 1.0
+    """Multiple of the rate for everything but the backbone; the papers use 10 with a pretrained one."""
+    momentum: float = 0.9
+    """Of SGD; AdamW's first beta."""
+    weight_decay: float = 0.01
+    """Decay of weights; 1e-4 to 5e-4 is usual for SGD."""
+    decay_norms: bool = False
+    """Decay scales, shifts and biases as well."""
+    clip: float = 0.0
+    """Largest norm of the gradient; 0 for no limit."""
+
+
+@dataclass(frozen=True)
+class ScheduleOptions:
+    """The learning-rate policy; t counts iterations from 0 after the warm-up."""
+
+    policy: PolicyName = "poly"
+    """fixed, step: gamma^floor(t/stepsize), exp: gamma^t, inv: (1 + gamma t)^-power, multistep: gamma per stepvalue
+    passed, poly: (1 - t/T)^power, sigmoid: 1/(1 + exp(-gamma (t - stepsize))), which falls for gamma < 0."""
+    power: float = 0.9
+    """Of poly and inv."""
+    gamma: float = 0.1
+    """Of step, exp, inv, multistep and sigmoid."""
+    stepsize: int = 1000
+    """Of step and sigmoid, in iterations."""
+    stepvalues: tuple[int, ...] = ()
+    """Of multistep, in iterations."""
+    floor: float = 0.0
+    """poly ends at this share of the base rate."""
+    warmup: int = 0
+    """Iterations of a linear warm-up before the policy."""
+    warmup_ratio: float = 0.0
+    """Share of the base rate that the warm-up starts from."""
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """How long, how many at a time, and with which arithmetic."""
+
+    steps: int = 0
+    """Optimiser steps; 0 takes `epochs`."""
+    epochs: float = 50.0
+    """Passes over the training split, where `steps` is 0."""
+    batch: int = 8
+    """Pictures per optimiser step, over all processes together."""
+    per_device: int = 0
+    """Pictures per forward pass of one process, at most; fewer than its share are accumulated. 0: no limit."""
+    validate_every: int = 0
+    """Steps between validations; 0: ten over the run."""
+    save_every: int = 0
+    """Steps between checkpoints; 0: at each validation."""
+    validation_batch: int = 8
+    """Pictures per forward pass of validation."""
+    ema: float = 0.0
+    """Decay of an exponential moving average of the weights, which is what is validated and kept; 0 for none."""
+    precision: Literal["auto", "bfloat16", "float32"] = "auto"
+    """auto is bfloat16 where the processor has it."""
+    channels_last: bool = True
+    """Keep maps channels-last in memory, which convolutions like."""
+    compile: bool = False
+    """Compile the network with torch.compile."""
+    freeze_backbone: bool = False
+    """Train the rest only."""
+    freeze_norm: bool = False
+    """BatchNorm keeps its statistics, scales and shifts."""
+    seed: int = 0
+    """Of the weights, the order and the augmentation."""
+    trackers: tuple[str, ...] = ()
+    """Experiment trackers that Accelerate knows: tensorboard, wandb, mlflow. log.csv is written in any case."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A network, its data and how it is trained."""
+
+    network: str = "unet"
+    """A network's name; `segue list networks` lists them."""
+    model: Mapping[str, object] = field(default_factory=dict)
+    """The network's own options: the arguments of its `build`, as the table [model]."""
+    data: DataOptions = field(default_factory=DataOptions)
+    augment: AugmentOptions = field(default_factory=AugmentOptions)
+    loss: LossOptions = field(default_factory=LossOptions)
+    optim: OptimOptions = field(default_factory=OptimOptions)
+    schedule: ScheduleOptions = field(default_factory=ScheduleOptions)
+    training: TrainingOptions = field(default_factory=TrainingOptions)
