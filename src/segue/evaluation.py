@@ -109,6 +109,3 @@ MOST_SIZES = 8  # pictures of so many sizes wait for others of their size, befor
 def worst_first(pictures: Sequence[PictureScore]) -> list[PictureScore]:
     """Pictures by mIoU, the lowest first; those without counted pixels are left out."""
     return sorted((one for one in pictures if not np.isnan(one.miou)), key=lambda one: one.miou)
-
-
-

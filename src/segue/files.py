@@ -8,9 +8,7 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-
-class SaveError(RuntimeError):
-    """A file could not be written; what was there before is intact."""
+from segue.errors import SaveError
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
@@ -32,7 +30,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
             finally:
                 os.close(folder)
     except (OSError, RuntimeError) as error:
-        # torch.save reports a full disk as a RuntimeError of its own, safetensors as an exception with the system's words.
+        # torch.save reports a full disk as a RuntimeError of its own.
         temporary.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             reason = "the disk is full: make room"

@@ -99,7 +99,7 @@ class Labels:
         """
         if raw.dtype == np.uint8:
             # Eight bits go through bytes.translate, which is several times as fast as indexing a table.
-            translated = np.ascontiguousarray(raw).tobytes().translate(self._byte_table())
+            translated = bytearray(np.ascontiguousarray(raw)).translate(self._byte_table())
             labels = np.frombuffer(translated, dtype=np.uint8).reshape(raw.shape)
         else:
             table = np.full(1 << 16, UNKNOWN, dtype=np.uint8)

@@ -31,7 +31,9 @@ def confusion(predicted: Tensor, target: Tensor, num_classes: int) -> Tensor:
     pair_type = torch.int16 if num_classes * (IGNORE + 1) <= 1 << 15 else torch.int32
     predicted, target = predicted.reshape(-1), target.reshape(-1)
     bins = torch.zeros(num_classes * (IGNORE + 1), dtype=torch.int64, device=target.device)
-    chunk = CHUNK if target.device.type == "cpu" else max(target.numel(), 1)  # on a GPU each check waits for it: check once
+    chunk = (
+        CHUNK if target.device.type == "cpu" else max(target.numel(), 1)
+    )  # on a GPU each check waits for it: check once
     for start in range(0, target.numel(), chunk):
         true, guess = target[start : start + chunk], predicted[start : start + chunk]
         _check_range(guess, num_classes - 1, "a prediction", f"0..{num_classes - 1}")

@@ -164,7 +164,7 @@ class Model(
         self.save(save_directory)
 
     @classmethod
-    def _from_pretrained(  # type: ignore[override]
+    def _from_pretrained(
         cls, *, model_id: str, revision: str | None = None, cache_dir: str | Path | None = None, **options: Any
     ) -> Model:
         if Path(model_id).is_dir():

@@ -6,9 +6,9 @@ A TOML file and the command line are read into the same classes: the key `lr` of
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 PolicyName = Literal["fixed", "step", "exp", "inv", "multistep", "poly", "sigmoid"]
 
@@ -25,7 +25,7 @@ class DataOptions:
     """The split to train on."""
     val: str = "val"
     """The split to validate on."""
-    map: Mapping[str, int] = field(default_factory=dict)
+    map: dict[str, int] = field(default_factory=dict)
     """Raw label value = class, 255 to ignore: the table [data.map]. Empty: the data set's own map."""
     classes: tuple[str, ...] = ()
     """Class names. Empty: the data set's own, or classes.txt, or class 0, class 1, ..."""
@@ -159,7 +159,7 @@ class Recipe:
 
     network: str = "unet"
     """A network's name; `segue list networks` lists them."""
-    model: Mapping[str, object] = field(default_factory=dict)
+    model: dict[str, Any] = field(default_factory=dict)
     """The network's own options: the arguments of its `build`, as the table [model]."""
     data: DataOptions = field(default_factory=DataOptions)
     augment: AugmentOptions = field(default_factory=AugmentOptions)

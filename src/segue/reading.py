@@ -6,9 +6,9 @@ from pathlib import Path
 
 from PIL import Image, ImageOps
 
+from segue.errors import DataError
 
-class DataError(ValueError):
-    """Something is wrong with a file or a folder of pictures; the message names it and the mend."""
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm")
 
 
 def read_image(path: Path) -> Image.Image:

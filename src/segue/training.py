@@ -27,19 +27,15 @@ from torch import Tensor, nn
 
 from segue.data.loading import Batch, TrainingSamples, WholePictures, share, training_loader, training_positions
 from segue.data.source import DataSet
+from segue.errors import DataError, NonFiniteLoss
 from segue.evaluation import Evaluation, evaluate
 from segue.files import write_atomically
 from segue.models.network import Network, Progress
 from segue.options import OptimOptions, TrainingOptions
 from segue.prediction import Predictor, Preprocessing, autocast
-from segue.reading import DataError
 from segue.schedule import Policy
 
 PANELS = 4  # validation pictures that are kept for the predictions' picture
-
-
-class NonFiniteLoss(RuntimeError):
-    """A loss term was not a number; the message names step, term and pictures."""
 
 
 class ResumeError(ValueError):
@@ -156,7 +152,7 @@ def train(job: Job, resume: Path | None = None) -> Result:
     accelerator, how = job.accelerator, job.how
     device = accelerator.device
     memory_format = torch.channels_last if how.channels_last else torch.contiguous_format
-    network = job.network.to(device=device, memory_format=memory_format)
+    network = job.network.to(device).to(memory_format=memory_format)
     freeze(network, backbone=how.freeze_backbone, norm=how.freeze_norm)
     if accelerator.num_processes > 1 and device.type != "cpu":
         network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
@@ -180,7 +176,9 @@ def train(job: Job, resume: Path | None = None) -> Result:
     save_every = how.save_every or validate_every
 
     def save() -> None:
-        save_checkpoint(job.folder / "checkpoints" / "last", network, optimizer, average, state, accelerator, job.recipe)
+        save_checkpoint(
+            job.folder / "checkpoints" / "last", network, optimizer, average, state, accelerator, job.recipe
+        )
 
     with stop_signals() as received:
         batches = _batches(loader)
@@ -261,9 +259,7 @@ def train_step(
 def _validate(job: Job, network: Network[Any], state: State, lr: float) -> None:
     """Evaluate on every process, add up the counts once, and write the log's next row."""
     accelerator = job.accelerator
-    predictor = Predictor(
-        network, job.preprocessing, precision=job.how.precision, channels_last=job.how.channels_last
-    )
+    predictor = Predictor(network, job.preprocessing, precision=job.how.precision, channels_last=job.how.channels_last)
     whole = WholePictures(job.validation)
     mine = share(len(whole), accelerator.process_index, accelerator.num_processes)
     wanted = {job.validation.name(mine[place]) for place in _spread(len(mine), PANELS)}
@@ -457,7 +453,7 @@ def _batches(loader: Any) -> Iterator[Batch]:
     try:
         yield from loader
     except DataError as error:
-        raise DataError(str(error).strip().splitlines()[-1].removeprefix("segue.reading.DataError: ")) from None
+        raise DataError(str(error).strip().splitlines()[-1].removeprefix("segue.errors.DataError: ")) from None
 
 
 @contextmanager
@@ -478,8 +474,8 @@ def stop_signals() -> Iterator[list[int]]:
     try:
         yield received
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for installed, handler in before.items():
+            signal.signal(installed, handler)
 
 
 def _agreed(received: int, accelerator: Accelerator) -> bool:

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from segue.data.camvid import camvid
-from segue.data.folder import folder, folder_labels
 from segue.data.drawn import scenes
+from segue.data.folder import folder, folder_labels
 from segue.data.source import DataSet, FileDataSet
+from segue.errors import DataError
 from segue.labels import Labels
-from segue.reading import DataError
 
 DATASETS: dict[str, Callable[[Path, str], DataSet]] = {
     "camvid": camvid,

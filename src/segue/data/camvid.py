@@ -10,8 +10,8 @@ from pathlib import Path
 
 from segue.data.folder import pairs_by_stem
 from segue.data.source import FileDataSet
+from segue.errors import DataError
 from segue.labels import IGNORE, Labels
-from segue.reading import DataError
 
 LABELS = Labels(
     classes=(

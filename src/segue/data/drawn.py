@@ -10,7 +10,7 @@ from PIL import Image
 
 from segue.data import scenes as drawing
 from segue.data.source import DataSet
-from segue.reading import DataError
+from segue.errors import DataError
 
 SIZE = (120, 160)
 SPLITS = {"train": (0, 512), "val": (1_000_000, 64), "test": (2_000_000, 128)}

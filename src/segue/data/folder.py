@@ -19,9 +19,10 @@ from pathlib import Path
 
 import numpy as np
 
-from segue.data.source import IMAGE_SUFFIXES, MASK_SUFFIXES, FileDataSet, Pair, read_raw_mask
+from segue.data.source import MASK_SUFFIXES, FileDataSet, Pair, read_raw_mask
+from segue.errors import DataError
 from segue.labels import IGNORE, Labels
-from segue.reading import DataError
+from segue.reading import IMAGE_SUFFIXES
 
 IMAGE_FOLDERS = ("images", "imgs", "JPEGImages")
 MASK_FOLDERS = ("masks", "labels", "annotations", "SegmentationClass")
@@ -121,7 +122,7 @@ def pairs_by_stem(images: Path, masks: Path) -> tuple[Pair, ...]:
 
 
 def mask_values(paths: Sequence[Path]) -> np.ndarray:
-    """Pixels by raw value (65536,) int64, over all masks; read by several threads, for Pillow decodes without the GIL."""
+    """Pixels by raw value (65536,) int64, over all masks; read by several threads, as Pillow lets go of the GIL."""
 
     def count(path: Path) -> np.ndarray:
         return np.bincount(read_raw_mask(path).reshape(-1), minlength=1)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from segue.data.source import DataSet
 from segue.data.transforms import Augmentation, augment
-from segue.reading import DataError
+from segue.errors import DataError
 
 Batch = tuple[Tensor, Tensor, list[str]]
 """Images (B, 3, H, W) uint8, classes (B, H, W) uint8, and the pictures' names."""
@@ -98,7 +99,7 @@ def training_positions(
 
 def training_loader(
     samples: TrainingSamples, positions: Iterator[list[int]], *, workers: int, pin_memory: bool = False
-) -> DataLoader[Batch]:
+) -> DataLoader[Any]:
     """The loader of one process; `workers` processes decode and augment, 0 for this one."""
     return DataLoader(
         samples,
@@ -106,6 +107,7 @@ def training_loader(
         num_workers=workers,
         collate_fn=collate,
         pin_memory=pin_memory,
+        generator=torch.Generator(),  # its own: the loader must not draw from the generator that dropout resumes
         prefetch_factor=4 if workers else None,
         worker_init_fn=_one_thread if workers else None,
         multiprocessing_context="fork" if workers and os.name == "posix" and not torch.cuda.is_available() else None,

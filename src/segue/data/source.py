@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from segue.errors import DataError
 from segue.labels import LabelError, Labels
-from segue.reading import DataError, read_image
+from segue.reading import read_image
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm")
 MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".pgm")
 
 
@@ -111,6 +111,6 @@ def read_target(path: Path, labels: Labels) -> np.ndarray:
         return labels.read(raw)
     except LabelError as error:
         raise DataError(
-            f"{path}: pixel ({error.row}, {error.column}) has label {error.value}, but the {labels.num_classes} classes "
-            f"have no such value. Map it in [data.map]; map it to 255 to leave such pixels out."
+            f"{path}: pixel ({error.row}, {error.column}) has label {error.value}, which none of the "
+            f"{labels.num_classes} classes has. Map it in [data.map]; map it to 255 to leave such pixels out."
         ) from error

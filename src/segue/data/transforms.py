@@ -60,9 +60,7 @@ def augment(
     return pad(pixels, how.crop, 128), pad(classes, how.crop, IGNORE)
 
 
-def crop_image(
-    image: Image.Image, size: tuple[int, int], top: int, left: int, crop: tuple[int, int]
-) -> np.ndarray:
+def crop_image(image: Image.Image, size: tuple[int, int], top: int, left: int, crop: tuple[int, int]) -> np.ndarray:
     """Of the picture resized (bilinearly, antialiased) to `size` (H', W'), the part of `crop` at (top, left).
 
     Equal to resizing and then cropping, up to Pillow's rounding. Smaller than `crop` where the resized picture ends.
@@ -79,9 +77,7 @@ def crop_image(
     return np.asarray(image.resize((width, height), Image.Resampling.BILINEAR, box=box))
 
 
-def crop_target(
-    target: np.ndarray, size: tuple[int, int], top: int, left: int, crop: tuple[int, int]
-) -> np.ndarray:
+def crop_target(target: np.ndarray, size: tuple[int, int], top: int, left: int, crop: tuple[int, int]) -> np.ndarray:
     """The same part of the mask, resized by nearest neighbour with pixel centres, as Pillow does it."""
     height, width = min(crop[0], size[0] - top), min(crop[1], size[1] - left)
     rows = _nearest(target.shape[0], size[0])[top : top + height]

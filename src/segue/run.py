@@ -1,0 +1,411 @@
+"""A run: from a recipe to a folder with a trained model, its log and its pictures; begun or gone on with."""
+
+from __future__ import annotations
+
+import csv
+import inspect
+import io
+import json
+import math
+import platform
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import ProjectConfiguration
+
+import segue
+from segue import recipe as recipes
+from segue import report
+from segue.backbones import read_state
+from segue.data import DATASETS, DataSet, folder_labels, open_split
+from segue.data.loading import TrainingSamples
+from segue.data.transforms import Augmentation
+from segue.data.weights import ClassCounts, count_classes, inverse_log_frequency, median_frequency
+from segue.evaluation import Evaluation
+from segue.files import write_json, write_text
+from segue.initialise import class_dimensions, initialise
+from segue.labels import Labels
+from segue.model import FETCHED, Card, Model, ModelError, load
+from segue.models import MODELS, Network, create
+from segue.options import Recipe
+from segue.prediction import Preprocessing, bfloat16_is_fast
+from segue.progress import ProgressLine, bar, duration
+from segue.recipe import RecipeError
+from segue.training import Job, Result, ResumeError, Seen, Tick, read_checkpoint, share_object, train
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run's folder and how it ended."""
+
+    folder: Path
+    result: Result
+
+
+def begin(recipe: Recipe, *, out: str = "", init: str = "", command: Sequence[str] = ()) -> Finished:
+    """Train by a recipe, in a new folder: `out`, or runs/NETWORK-DATA; numbered when it is taken.
+
+    init: a run's folder, or a file of weights, to start from.
+    """
+    return _run(recipe, out=out, init=init, command=command)
+
+
+def resume(
+    folder: str | Path, changes: Mapping[str, Any], *, change_recipe: bool = False, command: Sequence[str] = ()
+) -> Finished:
+    """Go on with a run from its last checkpoint.
+
+    changes: recipe keys that are to differ from now on; an error unless `change_recipe`, as is a recipe.toml that is
+    no longer the one of the checkpoint. Raises ResumeError.
+    """
+    folder = Path(folder)
+    if not (folder / "recipe.toml").is_file():
+        raise ResumeError(f"{folder}: is not a run's folder (no recipe.toml)")
+    checkpoint = folder / "checkpoints" / "last"
+    before = read_checkpoint(checkpoint)
+    now = recipes.override(recipes.read(folder / "recipe.toml"), changes, "the command line")
+    changed = recipes.changed_keys(before["recipe"], recipes.to_dict(now))
+    if changed and not change_recipe:
+        raise ResumeError(
+            f"{folder}: the recipe differs from the checkpoint's in {', '.join(changed)}; put it back, "
+            "or say --change-recipe to go on with the new one"
+        )
+    return _run(now, out=str(folder), init="", command=command, checkpoint=checkpoint)
+
+
+def _run(recipe: Recipe, *, out: str, init: str, command: Sequence[str], checkpoint: Path | None = None) -> Finished:
+    accelerator = make_accelerator(recipe, Path(out or "runs"))
+    line = ProgressLine()
+    say: Say = line.say if accelerator.is_main_process else (lambda text: None)
+    labels = share_object(understand_labels(recipe, say) if accelerator.is_main_process else None)
+    training, validation = (
+        open_split(recipe.data.name, recipe.data.root, split, labels) for split in (recipe.data.train, recipe.data.val)
+    )
+    first = training.image(0)
+    recipe = recipes.resolve_crop(recipe, (first.height, first.width))
+    steps = recipe.training.steps or math.ceil(recipe.training.epochs * len(training) / recipe.training.batch)
+    recipe = replace(recipe, training=replace(recipe.training, steps=steps))
+    say(
+        f"{recipe.network} on {recipe.data.name}: {len(training)} training and {len(validation)} validation pictures, "
+        f"{labels.num_classes} classes; {steps} steps of {recipe.training.batch} "
+        f"({steps * recipe.training.batch / len(training):.1f} epochs)"
+    )
+    weights = share_object(_class_weights(recipe, training, say) if accelerator.is_main_process else None)
+    torch.manual_seed(recipe.training.seed)
+    network = build_network(recipe, labels, weights, fetch=checkpoint is None and not init)
+    if init:
+        say(_initialise(network, recipe, labels, init))
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    precision = _precision(recipe, accelerator.device)
+    say(f"{parameters / 1e6:.2f} M parameters; {accelerator.num_processes} x {accelerator.device.type}, {precision}")
+
+    folder = Path(out)
+    if checkpoint is None:
+        folder = Path(share_object(str(_new_folder(recipe, out)) if accelerator.is_main_process else None))
+    preprocessing = Preprocessing(recipe.data.mean, recipe.data.std, recipe.data.shrink)
+    card = Card(recipe.network, _card_options(recipe), labels, preprocessing)
+    watcher = _Watcher(folder, recipe, labels, line)
+    if accelerator.is_main_process:
+        write_text(folder / "recipe.toml", recipes.to_toml(recipe, f"Every value as used; train again with: segue train {folder}/recipe.toml"))
+        write_json(folder / "environment.json", environment(accelerator, recipe.training.seed, command))
+        if checkpoint is None:
+            report.labels_picture(labels, None, folder / "labels.png")
+    if recipe.training.trackers:
+        accelerator.init_trackers("segue", config=_flat(recipes.to_dict(recipe)))
+    job = Job(
+        network=network,
+        samples=TrainingSamples(
+            training,
+            Augmentation(**asdict(recipe.augment)),
+            seed=recipe.training.seed,
+            shrink=recipe.data.shrink,
+            cache=recipe.data.cache,
+        ),
+        validation=validation,
+        preprocessing=preprocessing,
+        policy=recipes.build_policy(recipe.schedule, steps),
+        steps=steps,
+        how=recipe.training,
+        optim=recipe.optim,
+        folder=folder,
+        recipe=recipes.to_dict(recipe),
+        accelerator=accelerator,
+        watcher=watcher,
+        keep=lambda best, row: Model(best, replace(card, measured=dict(row))).save(folder / "model"),
+        workers=_workers(recipe, accelerator),
+    )
+    try:
+        result = train(job, checkpoint)
+    finally:
+        line.finish()
+        if recipe.training.trackers:
+            accelerator.end_training()
+    return Finished(folder, result)
+
+
+def make_accelerator(recipe: Recipe, folder: Path) -> Accelerator:
+    """Accelerate's face to devices and processes: what `torchrun` says, or this process alone.
+
+    Mixed precision stays with `segue.prediction.autocast`, so that training and prediction compute alike.
+    """
+    trackers = list(recipe.training.trackers)
+    return Accelerator(
+        cpu=not (torch.cuda.is_available() or torch.backends.mps.is_available()),
+        log_with=trackers or None,
+        project_config=ProjectConfiguration(project_dir=str(folder), logging_dir=str(folder / "trackers")),
+    )
+
+
+def understand_labels(recipe: Recipe, say: Say) -> Labels:
+    """What the data's masks mean: the data set's declaration, or what a folder's masks and the recipe say."""
+    data = recipe.data
+    values = {int(raw): label for raw, label in data.map.items()}
+    if data.name in DATASETS:
+        if values or data.classes:
+            raise RecipeError(f"data.map and data.classes are for folders; {data.name} declares its own")
+        return open_split(data.name, data.root, data.train).labels
+    open_split(data.name, data.root, data.train, PROBE)  # a missing folder or mask is told of first
+    labels = folder_labels(Path(data.name).expanduser(), values, data.classes)
+    if dict(labels.values) == {0: 0, 255: 1}:
+        say("masks hold 0 and 255 alone: read as background and foreground")
+    return labels
+
+
+PROBE = Labels(classes=("any", "other"))
+
+
+def _class_weights(recipe: Recipe, training: DataSet, say: Say) -> tuple[float, ...] | None:
+    asked = recipe.loss.weights
+    if isinstance(asked, tuple):
+        if len(asked) != training.labels.num_classes:
+            raise RecipeError(f"loss.weights lists {len(asked)} numbers for {training.labels.num_classes} classes")
+        return asked
+    rules: dict[str, Callable[[ClassCounts], tuple[float, ...]]] = {
+        "median": median_frequency,
+        "enet": inverse_log_frequency,
+    }
+    if asked not in rules:
+        return None
+    weights = rules[asked](count_classes(training))
+    pairs = zip(training.labels.classes, weights, strict=True)
+    say("class weights: " + ", ".join(f"{name} {weight:.2f}" for name, weight in pairs))
+    return weights
+
+
+def build_network(
+    recipe: Recipe, labels: Labels, weights: Sequence[float] | None = None, *, fetch: bool = True
+) -> Network[Any]:
+    """The recipe's network with its criterion; `fetch=False` leaves out pretrained weights."""
+    options = dict(recipe.model)
+    if not fetch:
+        options = {key: value for key, value in options.items() if key not in FETCHED}
+    known = inspect.signature(MODELS[recipe.network].build).parameters if recipe.network in MODELS else {}
+    for key in options:
+        if key in ("criterion", "in_channels", "num_classes") and key in known:
+            raise RecipeError(f"model.{key} follows from the data and the loss: leave it out")
+    criterion = recipes.build_criterion(recipe.loss, weights)
+    try:
+        return create(
+            recipe.network, labels.num_classes, in_channels=len(recipe.data.mean), criterion=criterion, **options
+        )
+    except TypeError as error:
+        raise RecipeError(f"[model] {options}: {error}") from error
+
+
+def _card_options(recipe: Recipe) -> dict[str, Any]:
+    return {**recipe.model, "in_channels": len(recipe.data.mean)}
+
+
+def _initialise(network: Network[Any], recipe: Recipe, labels: Labels, source: str) -> str:
+    """Fill the network from a run or a file; returns what became of it, for people."""
+    path = Path(source)
+    old_classes: tuple[str, ...] = ()
+    if path.is_dir():
+        model = load(path, device="cpu")
+        state, old_classes = model.network.state_dict(), model.labels.classes
+    elif path.is_file():
+        state = read_state(path)
+    else:
+        raise ModelError(f"{source}: there is no such run or file to start from")
+    options = {key: value for key, value in _card_options(recipe).items() if key not in FETCHED}
+    dimensions = class_dimensions(lambda count: create(recipe.network, count, **options), labels.num_classes)
+    try:
+        outcome = initialise(network, state, dimensions=dimensions, old_classes=old_classes, new_classes=labels.classes)
+    except ValueError as error:
+        raise ModelError(f"{source}: {error}") from error
+    return f"starting from {source}: {outcome}"
+
+
+def _workers(recipe: Recipe, accelerator: Accelerator) -> int:
+    """Loader processes per process: one beside a network on the CPU, up to eight beside an accelerator."""
+    if recipe.data.workers >= 0:
+        return recipe.data.workers
+    cores = _cores() // accelerator.num_processes
+    if accelerator.device.type == "cpu":
+        return 1 if cores > 1 else 0
+    return max(1, min(8, cores - 1))
+
+
+def _cores() -> int:
+    import os
+
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _precision(recipe: Recipe, device: torch.device) -> str:
+    if recipe.training.precision == "auto":
+        return "bfloat16" if bfloat16_is_fast(device) else "float32"
+    return recipe.training.precision
+
+
+def _new_folder(recipe: Recipe, out: str) -> Path:
+    """Make the run's folder: `out` or runs/NETWORK-DATA, with -2, -3, ... behind it when it is taken."""
+    data = recipe.data.name if recipe.data.name in DATASETS else Path(recipe.data.name).expanduser().resolve().name
+    wanted = Path(out) if out else Path("runs") / f"{recipe.network}-{data}"
+    wanted.parent.mkdir(parents=True, exist_ok=True)
+    number = 1
+    while True:
+        folder = wanted if number == 1 else wanted.with_name(f"{wanted.name}-{number}")
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            number += 1
+        else:
+            return folder
+
+
+def environment(accelerator: Accelerator, seed: int, command: Sequence[str]) -> dict[str, Any]:
+    """Versions, devices, seed, git commit and command, for whoever repeats the run."""
+    import accelerate
+    import PIL
+    import timm
+    import torchvision
+
+    devices = [accelerator.device.type] * accelerator.num_processes
+    if accelerator.device.type == "cuda":
+        devices = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    return {
+        "segue": segue.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+        "timm": timm.__version__,
+        "accelerate": accelerate.__version__,
+        "numpy": np.__version__,
+        "pillow": PIL.__version__,
+        "platform": platform.platform(),
+        "processor": torch.backends.cpu.get_cpu_capability(),
+        "threads": torch.get_num_threads(),
+        "devices": devices,
+        "processes": accelerator.num_processes,
+        "seed": seed,
+        "git_commit": _git_commit(),
+        "command": " ".join(command) if command else " ".join(sys.argv),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _git_commit() -> str | None:
+    """The commit of the working folder, which is the user's own project; None outside of one."""
+    try:
+        answer = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return answer.stdout.strip() or None if answer.returncode == 0 else None
+
+
+def _flat(tables: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tables.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value if isinstance(value, int | float | str | bool) else str(value)
+    return flat
+
+
+class _Watcher:
+    """Shows progress, and keeps the run's log and pictures up to date."""
+
+    def __init__(self, folder: Path, recipe: Recipe, labels: Labels, line: ProgressLine) -> None:
+        self.folder, self.recipe, self.labels, self.line = folder, recipe, labels, line
+
+    def stepped(self, tick: Tick) -> None:
+        self.line.show(
+            f"{bar(tick.step, tick.steps)} {tick.step}/{tick.steps}  loss {tick.loss:.3f}  lr {tick.lr:.2e}  "
+            f"{tick.images_per_second:.1f} images/s  waiting {tick.waiting:.0%}  {duration(tick.remaining)} left"
+        )
+
+    def validated(
+        self, rows: Sequence[Mapping[str, float]], evaluation: Evaluation, panels: Sequence[Seen], best: bool
+    ) -> None:
+        write_log(rows, self.folder / "log.csv")
+        last = rows[-1]
+        self.line.say(
+            f"step {last['step']:.0f}  loss {last['loss']:.4f}  miou {last['miou']:.4f}  "
+            f"pixel accuracy {last['pixel_accuracy']:.4f}  {duration(last['seconds'])}" + ("  (best)" if best else "")
+        )
+        self.draw(rows, evaluation, panels)
+
+    def draw(self, rows: Sequence[Mapping[str, float]], evaluation: Evaluation, panels: Sequence[Seen]) -> None:
+        """All of the run's pictures, and the report with all of them in it."""
+        folder = self.folder
+        table = evaluation.table.cpu().numpy()
+        shares = table.sum(axis=1) / max(table.sum(), 1)
+        report.curves(rows, folder / "curves.png")
+        report.confusion_picture(table, self.labels, folder / "confusion.png")
+        report.labels_picture(self.labels, shares, folder / "labels.png")
+        report.predictions_picture(
+            [report.Panel(one.name, one.image, one.truth, one.predicted) for one in panels],
+            self.labels,
+            folder / "predictions.png",
+        )
+        summary = evaluation.summary()
+        absent = [self.labels.classes[index] for index in summary.absent]
+        top = max(rows, key=lambda row: row["miou"])
+        report.write_report(
+            folder,
+            title=folder.name,
+            summary={
+                "mIoU": summary.miou,
+                "pixel accuracy": summary.pixel_accuracy,
+                "mean accuracy": summary.mean_accuracy,
+                "frequency-weighted IoU": summary.fwiou,
+                "Dice": summary.dice,
+                "classes averaged": f"{summary.classes} of {self.labels.num_classes}"
+                + (f" (absent: {', '.join(absent)})" if absent else ""),
+                "best mIoU": f"{top['miou']:.4f} at step {top['step']:.0f}",
+                "split": self.recipe.data.val,
+                "step": f"{rows[-1]['step']:.0f} of {self.recipe.training.steps}",
+            },
+            recipe=(folder / "recipe.toml").read_text(encoding="utf-8"),
+            environment=json.loads((folder / "environment.json").read_text(encoding="utf-8")),
+            class_rows=evaluation.class_rows(self.labels),
+            pictures=[
+                ("Predictions on validation pictures", folder / "predictions.png"),
+                ("Training", folder / "curves.png"),
+                ("Confusion of classes", folder / "confusion.png"),
+                ("Classes", folder / "labels.png"),
+            ],
+        )
+
+
+def write_log(rows: Sequence[Mapping[str, float]], path: Path) -> None:
+    """The log as CSV, one row per validation; numbers in full, so that equal runs have equal files."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({key: int(value) if float(value).is_integer() else repr(value) for key, value in row.items()})
+    write_text(path, text.getvalue())

@@ -1,0 +1,66 @@
+import numpy as np
+import pytest
+
+from segue.labels import IGNORE, LabelError, Labels, distinct_colours
+
+CAMVID_LIKE = Labels(classes=("sky", "road"), values={0: 0, 1: 1, 11: IGNORE}, palette=((1, 2, 3), (4, 5, 6)))
+
+
+def test_a_mask_is_read_by_the_map_and_written_by_its_inverse():
+    raw = np.array([[0, 1, 11]], dtype=np.uint8)
+    classes = CAMVID_LIKE.read(raw)
+    assert classes.tolist() == [[0, 1, IGNORE]]
+    assert CAMVID_LIKE.write(classes).tolist() == raw.tolist()
+
+
+def test_an_unknown_value_is_an_error_that_names_value_and_pixel():
+    with pytest.raises(LabelError, match=r"pixel \(1, 0\) has label 7"):
+        CAMVID_LIKE.read(np.array([[0, 1], [7, 9]], dtype=np.uint8))
+
+
+@pytest.mark.parametrize("kind", [np.uint16, np.int32, np.int64])
+def test_wider_integers_are_read_alike(kind):
+    labels = Labels(classes=("a", "b"), values={300: 0, 65535: 1, 5: IGNORE})
+    assert labels.read(np.array([[300, 65535, 5]], dtype=kind)).tolist() == [[0, 1, IGNORE]]
+    with pytest.raises(LabelError, match="label 6"):
+        labels.read(np.array([[300, 6]], dtype=kind))
+
+
+def test_values_above_255_are_written_as_16_bits():
+    labels = Labels(classes=("a", "b"), values={300: 0, 7: 1})
+    written = labels.write(np.array([[0, 1]], dtype=np.uint8))
+    assert written.dtype == np.uint16
+    assert written.tolist() == [[300, 7]]
+
+
+def test_where_many_values_make_one_class_the_written_one_must_be_declared():
+    with pytest.raises(ValueError, match=r"values \[1, 2\] all mean class 1"):
+        Labels(classes=("a", "b"), values={0: 0, 1: 1, 2: 1})
+    labels = Labels(classes=("a", "b"), values={0: 0, 1: 1, 2: 1}, written={1: 2})
+    assert labels.write(np.array([1], dtype=np.uint8)).tolist() == [2]
+
+
+def test_a_class_index_that_does_not_exist_is_refused():
+    with pytest.raises(ValueError, match="class 2, but there are 2 classes"):
+        Labels(classes=("a", "b"), values={0: 0, 1: 2})
+
+
+def test_one_class_is_too_few():
+    with pytest.raises(ValueError, match="at least 2 classes"):
+        Labels(classes=("only",))
+
+
+def test_labels_survive_json():
+    again = Labels.from_dict(CAMVID_LIKE.to_dict())
+    assert again.to_dict() == CAMVID_LIKE.to_dict()
+
+
+def test_the_png_palette_stands_at_the_raw_values():
+    palette = Labels(classes=("a", "b"), values={10: 0, 20: 1}, palette=((1, 2, 3), (4, 5, 6))).png_palette()
+    assert palette[30:33] == [1, 2, 3]
+    assert palette[60:63] == [4, 5, 6]
+
+
+@pytest.mark.parametrize("count", [2, 21, 150])
+def test_made_up_colours_are_distinct(count):
+    assert len(set(distinct_colours(count))) == count
