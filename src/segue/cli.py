@@ -20,6 +20,8 @@ app = App(
     name="segue",
     help="Semantic segmentation from paper to pixels: train, evaluate and predict with the networks of the papers.",
     help_flags=["--help", "-h"],
+    default_parameter=Parameter(consume_multiple=True, negative_iterable=()),
+    result_action="return_value",
 )
 
 

@@ -1,0 +1,187 @@
+"""The command line as a user meets it: what it prints, what it exits with, and that a mistake is one line."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from segue import cli
+from segue import recipe as recipes
+from tests.toy import RECIPE, toy
+
+
+def segue(*words: object, capsys) -> tuple[int, str, str]:
+    code = 0
+    try:
+        cli.main([str(word) for word in words])
+    except SystemExit as end:
+        code = int(end.code or 0)
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    home = tmp_path_factory.mktemp("trained")
+    toy(home / "toy")
+    made = recipes.override(recipes.from_dict(RECIPE, "test"), {"data": {"name": str(home / "toy")}}, "test")
+    (home / "recipe.toml").write_text(recipes.to_toml(made))
+    cli.main(["train", str(home / "recipe.toml"), "--out", str(home / "run")])
+    return home
+
+
+def test_keys_of_the_recipe_are_options(tmp_path, capsys):
+    root = toy(tmp_path / "toy")
+    words = "--training.steps 1 --training.batch 2 --augment.crop 32 32 --model.channels [4,8] --optim.name sgd"
+    code, out, _ = segue("train", "unet", "--data", root, *words.split(), "--out", tmp_path / "run", capsys=capsys)
+    assert code == 0
+    recipe = recipes.read(tmp_path / "run" / "recipe.toml")
+    assert recipe.model == {"channels": (4, 8)}
+    assert (recipe.optim.name, recipe.training.steps, recipe.augment.crop) == ("sgd", 1, (32, 32))
+    assert "report.html" in out
+
+
+def test_an_option_overrides_the_recipes_key_and_leaves_the_others(trained, tmp_path, capsys):
+    words = ("train", trained / "recipe.toml", "--optim.lr", "0.003", "--training.steps", "1", "--out", tmp_path / "run")
+    assert segue(*words, capsys=capsys)[0] == 0
+    recipe = recipes.read(tmp_path / "run" / "recipe.toml")
+    assert recipe.optim.lr == 0.003
+    assert recipe.model == {"channels": (8, 16, 16)}
+
+
+def test_evaluate_prints_a_table_and_writes_it(trained, capsys):
+    code, out, _ = segue("evaluate", trained / "run", "--split", "val", capsys=capsys)
+    assert code == 0
+    assert "class 2" in out
+    folder = trained / "run" / "evaluation" / "val"
+    measured = json.loads((folder / "metrics.json").read_text())
+    card = json.loads((trained / "run" / "model" / "card.json").read_text())
+    assert measured["pictures"] == 5
+    assert measured["miou"] == pytest.approx(card["measured"]["miou"], abs=0.02)  # training validates in bfloat16 as well
+    names = {path.name for path in folder.iterdir()}
+    assert names >= {"classes.csv", "classes.md", "pictures.csv", "confusion.png", "worst.png"}
+
+
+def test_predict_writes_masks_in_the_datas_own_values_and_overlays(trained, tmp_path, capsys):
+    pictures = trained / "toy" / "val" / "images"
+    code, out, _ = segue("predict", trained / "run", pictures, "--out", tmp_path / "masks", capsys=capsys)
+    assert code == 0
+    assert "5 masks" in out
+    with Image.open(tmp_path / "masks" / "001.png") as mask:
+        assert mask.mode == "P"
+        assert mask.size == (57, 41)
+        assert np.asarray(mask).max() <= 2
+    assert (tmp_path / "masks" / "overlays" / "001.jpg").is_file()
+
+
+def test_predict_takes_files_and_patterns(trained, tmp_path, capsys):
+    pictures = trained / "toy" / "val" / "images"
+    code, *_ = segue(
+        "predict", trained / "run", pictures / "000.png", pictures / "00[12].png", "--out", tmp_path, "--no-overlays",
+        capsys=capsys,
+    )  # fmt: skip
+    assert code == 2  # a pattern without a star is no pattern
+    code, *_ = segue(
+        "predict", trained / "run", pictures / "000.png", f"{pictures}/00*.png", "--out", tmp_path, "--no-overlays",
+        capsys=capsys,
+    )  # fmt: skip
+    assert code == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"00{i}.png" for i in range(5)]
+
+
+def test_a_broken_picture_is_named_and_the_others_are_predicted(trained, tmp_path, capsys):
+    for index in range(2):
+        Image.new("RGB", (40, 30)).save(tmp_path / f"good{index}.jpg")
+    (tmp_path / "broken.jpg").write_bytes((tmp_path / "good0.jpg").read_bytes()[:300])
+    code, _, err = segue("predict", trained / "run", tmp_path, "--out", tmp_path / "out", capsys=capsys)
+    assert code == 2
+    assert "broken.jpg: cannot be decoded" in err
+    assert sorted(path.name for path in (tmp_path / "out").glob("*.png")) == ["good0.png", "good1.png"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("train",), "say what to train"),
+        (("train", "unett"), "did you mean 'unet'?"),
+        (("train", "unet", "--data", "/nowhere/at/all"), "/nowhere/at/all: there is no such folder"),
+        (("train", "unet", "--optim.lrr", "1"), "--optim.lr"),
+        (("train", "unet", "--optim.lr", "fast"), '"fast"'),
+        (("train", "unet", "--optim.lr", "-1"), "optim.lr = -1.0: it must be above 0"),
+        (("train", "nothing.toml"), "nothing.toml: there is no such recipe"),
+        (("train", "--resume", "/nowhere"), "/nowhere: is not a run's folder"),
+        (("evaluate", "/nowhere"), "/nowhere: holds no model"),
+        (("predict", "/nowhere", "x.jpg"), "/nowhere: holds no model"),
+        (("list", "nets"), "networks"),
+        (("unknown",), "unknown"),
+    ],
+)
+def test_a_mistake_is_one_line_on_stderr_and_exit_code_2(words, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = segue(*words, capsys=capsys)
+    assert code == 2
+    assert message in err
+    assert err.startswith("segue: ")
+    assert err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []  # nothing is left behind
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--model.width", "wide"), "width"),
+        (("--model.depth", "3"), "there is no option of unet 'depth'"),
+        (("--model.criterion", "3"), "model.criterion follows from"),
+        (("--data.train", "none"), "has no none split"),
+        (("--loss.weights", "1", "2"), "loss.weights lists 2 numbers for 3 classes"),
+    ],
+)
+def test_a_wrong_wish_is_refused_before_anything_is_written(options, message, capsys, tmp_path, monkeypatch):
+    root = toy(tmp_path / "toy")
+    monkeypatch.chdir(tmp_path)
+    code, _, err = segue("train", "unet", "--data", root, *options, capsys=capsys)
+    assert code == 2
+    assert message in err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_checkpoint_of_another_class_count_is_refused(trained, tmp_path, capsys):
+    other = toy(tmp_path / "toy", classes=4)
+    code, _, err = segue("evaluate", trained / "run", "--data", other, capsys=capsys)
+    assert code == 2
+    assert "pixel" in err or "classes" in err
+
+
+def test_weights_that_do_not_belong_to_their_card_are_refused(trained, tmp_path, capsys):
+    import shutil
+
+    shutil.copytree(trained / "run", tmp_path / "run")
+    card = tmp_path / "run" / "model" / "card.json"
+    content = json.loads(card.read_text())
+    content["labels"]["classes"].append("fourth")
+    content["labels"]["palette"].append([1, 2, 3])
+    content["labels"]["values"]["3"] = 3
+    card.write_text(json.dumps(content))
+    code, _, err = segue("evaluate", tmp_path / "run", capsys=capsys)
+    assert code == 2
+    assert "classify.weight is (3, 8, 1, 1), where unet with 4 classes has (4, 8, 1, 1)" in err
+
+
+@pytest.mark.parametrize("what", ["networks", "datasets", "recipes"])
+def test_everything_can_be_listed(what, capsys):
+    code, out, _ = segue("list", what, capsys=capsys)
+    assert code == 0
+    assert len(out.splitlines()) >= 1
+
+
+def test_backbones_are_listed_by_pattern(capsys):
+    out = segue("list", "backbones", "resnet1*", capsys=capsys)[1]
+    assert "resnet18" in out.splitlines()
+
+
+def test_help_names_the_keys_of_the_recipe(capsys):
+    out = segue("train", "--help", capsys=capsys)[1]
+    for option in ("--optim.lr", "--training.batch", "--augment.crop", "--resume", "--init"):
+        assert option in out

@@ -1,0 +1,90 @@
+import pytest
+
+from segue import recipe as recipes
+from segue.models import MODELS
+from segue.options import Recipe
+from segue.recipe import RecipeError
+
+
+def read(tmp_path, text: str) -> Recipe:
+    path = tmp_path / "recipe.toml"
+    path.write_text(text)
+    return recipes.read(path)
+
+
+def test_a_recipe_sets_what_it_says_and_leaves_the_rest(tmp_path):
+    recipe = read(tmp_path, 'network = "unet"\n[optim]\nlr = 0.5\n[model]\nbackbone = "resnet18"\n')
+    assert recipe.optim.lr == 0.5
+    assert recipe.optim.momentum == Recipe().optim.momentum
+    assert recipe.model == {"backbone": "resnet18"}
+
+
+def test_a_recipe_written_out_reads_back_the_same(tmp_path):
+    recipe = read(
+        tmp_path,
+        'network = "unet"\n[model]\nchannels = [4, 8]\nbackbone = "a \\"b\\""\n[data]\nname = "x"\nclasses = ["a\\tb"]\n'
+        "[data.map]\n0 = 1\n7 = 255\n[loss]\nweights = [0.5, 2]\n[training]\ntrackers = []\n",
+    )
+    assert read(tmp_path, recipes.to_toml(recipe, "a comment\nof two lines")) == recipe
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[optim]\nlearning_rate = 1", r"there is no key optim\.learning_rate; known: optim\.name, optim\.lr"),
+        ("[optim]\nmomentun = 1", r"there is no key optim\.momentun; did you mean optim\.momentum\?"),
+        ("[optimm]\nlr = 1", r"there is no key optimm; did you mean optim\?"),
+        ('[optim]\nlr = "fast"', r"optim\.lr = 'fast': it must be a number"),
+        ("[training]\nsteps = 1.5", r"training\.steps = 1\.5: it must be a whole number"),
+        ("[training]\nsteps = true", r"training\.steps = True: it must be a whole number"),
+        ("[augment]\ncrop = [1, 2, 3]", r"augment\.crop = \[1, 2, 3\]: it must be a list of 2"),
+        ("[augment]\ncrop = 3", r"augment\.crop = 3: it must be a list"),
+        ('[optim]\nname = "adam"', r"optim\.name = 'adam': it must be one of sgd, adamw; did you mean adamw\?"),
+        ('[loss]\nweights = "medium"', r"loss\.weights = 'medium': .*did you mean median\?"),
+        ("[optim]\nlr = -1", r"optim\.lr = -1\.0: it must be above 0"),
+        ("[data]\nshrink = 2", r"data\.shrink = 2\.0: it must be above 0 and at most 1"),
+        ("[data.map]\nroad = 1", r"data\.map\.road = 1: a raw value is mapped to a class"),
+        ("data = 3", r"data must be a table, not 3"),
+        ("network = ", r"is not TOML"),
+    ],
+)
+def test_a_mistake_is_one_line_with_key_value_and_mend(tmp_path, text, message):
+    with pytest.raises(RecipeError, match=message) as error:
+        read(tmp_path, text)
+    assert str(error.value).startswith(str(tmp_path / "recipe.toml"))
+    assert "\n" not in str(error.value)
+
+
+def test_overriding_merges_key_by_key():
+    recipe = recipes.from_dict({"model": {"backbone": "resnet18", "width": 0.5}}, "test")
+    changed = recipes.override(recipe, {"model": {"width": 1.0}, "optim": {"lr": 2}}, "test")
+    assert changed.model == {"backbone": "resnet18", "width": 1.0}
+    assert changed.optim.lr == 2.0
+    names = recipes.changed_keys(recipes.to_dict(recipe), recipes.to_dict(changed))
+    assert names == ["model.width", "optim.lr"]
+
+
+def test_poly_falls_over_what_the_warm_up_leaves():
+    recipe = recipes.from_dict({"schedule": {"warmup": 10, "power": 1.0}}, "test")
+    policy = recipes.build_policy(recipe.schedule, steps=30)
+    assert [policy(t) for t in (0, 5, 10, 20, 30)] == pytest.approx([0, 0.5, 1, 0.5, 0])
+
+
+@pytest.mark.parametrize("name", recipes.shipped())
+def test_a_shipped_recipe_reads_and_names_a_network_and_says_what_it_measured(name):
+    path = recipes.shipped()[name]
+    assert recipes.read(path).network in MODELS
+    comment = path.read_text().splitlines()
+    assert comment[0].startswith("# ")
+    assert any("segue train" in line for line in comment if line.startswith("#"))
+
+
+def test_an_unknown_recipe_file_lists_the_shipped_ones():
+    with pytest.raises(RecipeError, match="there is no such recipe"):
+        recipes.find("nothing.toml")
+
+
+def test_a_crop_of_nothing_is_the_first_pictures_in_multiples_of_32():
+    recipe = recipes.resolve_crop(Recipe(), (360, 480))
+    assert recipe.augment.crop == (352, 480)
+    assert recipes.resolve_crop(Recipe(), (4000, 20)).augment.crop == (512, 32)
