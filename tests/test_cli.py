@@ -166,7 +166,7 @@ def test_weights_that_do_not_belong_to_their_card_are_refused(trained, tmp_path,
     card.write_text(json.dumps(content))
     code, _, err = segue("evaluate", tmp_path / "run", capsys=capsys)
     assert code == 2
-    assert "classify.weight is (3, 8, 1, 1), where unet with 4 classes has (4, 8, 1, 1)" in err
+    assert "classify.bias is (3,), where unet with 4 classes has (4,)" in err
 
 
 @pytest.mark.parametrize("what", ["networks", "datasets", "recipes"])

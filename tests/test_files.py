@@ -1,0 +1,41 @@
+import os
+import stat
+
+import pytest
+
+from segue.errors import SaveError
+from segue.files import write_atomically, write_json, write_text
+
+
+def test_a_file_is_replaced_whole(tmp_path):
+    path = tmp_path / "folder" / "file.txt"
+    write_text(path, "old")
+    write_text(path, "new")
+    assert path.read_text() == "new"
+    assert [one.name for one in path.parent.iterdir()] == ["file.txt"]
+
+
+def test_what_was_there_stays_when_writing_fails(tmp_path):
+    path = tmp_path / "file.txt"
+    write_text(path, "old")
+
+    def fail(temporary):
+        temporary.write_text("half")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(SaveError, match=r"file\.txt: could not be written \(the disk is full: make room\)"):
+        write_atomically(path, fail)
+    assert path.read_text() == "old"
+    assert [one.name for one in tmp_path.iterdir()] == ["file.txt"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is forbidden to root")
+def test_a_folder_that_must_not_be_written_is_named(tmp_path):
+    tmp_path.chmod(stat.S_IRUSR | stat.S_IXUSR)
+    with pytest.raises(SaveError, match=r"file\.txt: could not be written"):
+        write_text(tmp_path / "file.txt", "text")
+
+
+def test_json_keeps_its_letters(tmp_path):
+    write_json(tmp_path / "a.json", {"name": "Straße"})
+    assert "Straße" in (tmp_path / "a.json").read_text()
