@@ -166,18 +166,20 @@ def rewind(folder: Path, made, step: int) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_saves_and_leaves_with_one_line(data, tmp_path, number):
     path = tmp_path / "long.toml"
-    path.write_text(recipes.to_toml(recipe(data, training={"steps": 100000, "validate_every": 5})))
+    made = recipe(data, training={"steps": 100000, "validate_every": 5}, data={"workers": 2})
+    path.write_text(recipes.to_toml(made))
     folder = tmp_path / "run"
     process = subprocess.Popen(
         [sys.executable, "-m", "segue", "train", str(path), "--out", str(folder)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     )
     while not (folder / "checkpoints" / "last").exists():
         assert process.poll() is None
         time.sleep(0.05)
-    process.send_signal(number)
+    os.killpg(process.pid, number)  # as a terminal does: the loader's workers are told as well
     out, err = process.communicate(timeout=60)
     assert process.returncode == 128 + number
     assert f"go on with: segue train --resume {folder}" in out

@@ -8,6 +8,7 @@ workers or processes, and nothing is replayed.
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -109,7 +110,7 @@ def training_loader(
         pin_memory=pin_memory,
         generator=torch.Generator(),  # its own: the loader must not draw from the generator that dropout resumes
         prefetch_factor=4 if workers else None,
-        worker_init_fn=_one_thread if workers else None,
+        worker_init_fn=_start_worker if workers else None,
         multiprocessing_context="fork" if workers and os.name == "posix" and not torch.cuda.is_available() else None,
     )
 
@@ -124,8 +125,12 @@ class _Positions:
         return self.positions
 
 
-def _one_thread(worker: int) -> None:
+def _start_worker(worker: int) -> None:
     torch.set_num_threads(1)  # several workers with a pool of threads each would fight over the cores
+    # Ctrl-C and `kill` reach the whole process group. What to do is the main process's to decide: a worker that died of
+    # it would take the run down before its checkpoint is written. Workers end when the main process does.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 class WholePictures(Dataset[tuple[np.ndarray, np.ndarray, str]]):
