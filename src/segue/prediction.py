@@ -132,7 +132,7 @@ def fold_batchnorm(network: nn.Module) -> int:
             convolution, norm = owner._modules[name], module._modules[second]
             if isinstance(convolution, nn.Conv2d) and type(norm) is nn.BatchNorm2d and norm.track_running_stats:
                 owner._modules[name] = fuse_conv_bn_eval(convolution, norm)
-                module._modules[second] = nn.Identity()
+                module._modules[second] = nn.Identity().eval()  # a new module is in training mode, and blocks ask
                 folded += 1
     return folded
 

@@ -377,11 +377,7 @@ class _Watcher:
             folder,
             title=folder.name,
             summary={
-                "mIoU": summary.miou,
-                "pixel accuracy": summary.pixel_accuracy,
-                "mean accuracy": summary.mean_accuracy,
-                "frequency-weighted IoU": summary.fwiou,
-                "Dice": summary.dice,
+                **summary.numbers(),
                 "classes averaged": f"{summary.classes} of {self.labels.num_classes}"
                 + (f" (absent: {', '.join(absent)})" if absent else ""),
                 "best mIoU": f"{top['miou']:.4f} at step {top['step']:.0f}",
