@@ -22,8 +22,8 @@ LAYERS = {
     "reading": set(),
     "pictures": set(),
     "prediction": {"models", "crf"},
-    "model": {"prediction", "models", "pictures", "reading"},
-    "convert": {"models", "backbones", "layers", "model"},
+    "model": {"prediction", "models", "convert", "pictures", "reading"},
+    "convert": {"models", "backbones", "layers", "losses"},
     "evaluation": {"prediction", "models", "metrics"},
     "data": {"reading"},
     "initialise": set(),
@@ -37,8 +37,9 @@ LAYERS = {
     "apply": {
         "recipe", "evaluation", "prediction", "model", "data", "report", "pictures", "progress", "reading", "run", "crf",
     },
+    "importing": {"convert", "backbones", "model", "models", "prediction"},
     "listing": {"recipe", "models", "data", "backbones"},
-    "cli": {"recipe", "run", "apply", "listing", "models", "model", "convert", "report"},
+    "cli": {"recipe", "run", "apply", "importing", "listing", "models", "model", "report"},
     "__main__": {"cli"},
     "": {"labels", "model", "models"},
 }  # fmt: skip
@@ -62,7 +63,9 @@ def imported_parts(path: Path) -> list[tuple[int, str]]:
         for name in names:
             if name.split(".")[0] == "segue":
                 part = name.split(".")[1] if "." in name else ""
-                found.append((node.lineno, part if (SOURCE / part).is_dir() or (SOURCE / f"{part}.py").is_file() else ""))
+                found.append(
+                    (node.lineno, part if (SOURCE / part).is_dir() or (SOURCE / f"{part}.py").is_file() else "")
+                )
     return found
 
 
@@ -92,7 +95,11 @@ def test_the_arrows_never_turn_back():
 def test_training_names_no_network():
     from segue.models import MODELS
 
-    words = {node.value for node in ast.walk(ast.parse((SOURCE / "training.py").read_text())) if isinstance(node, ast.Constant)}
+    words = {
+        node.value
+        for node in ast.walk(ast.parse((SOURCE / "training.py").read_text()))
+        if isinstance(node, ast.Constant)
+    }
     assert not words & set(MODELS)
 
 

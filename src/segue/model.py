@@ -18,6 +18,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from segue.convert import load_reference
 from segue.files import write_atomically, write_json
 from segue.labels import Labels
 from segue.models import Network, create
@@ -69,13 +70,18 @@ def mask_image(labels: np.ndarray, meaning: Labels) -> Image.Image:
 
 @dataclass(frozen=True)
 class Card:
-    """How to build the network again, and what its inputs and outputs mean; JSON beside the weights."""
+    """How to build the network again, and what its inputs and outputs mean; JSON beside the weights.
+
+    reference: of a converted checkpoint, whose it is (`source`) and its codebase's arguments (`args`); the weights
+    are then kept under their own codebase's names, and converted again when they are read.
+    """
 
     network: str
     options: Mapping[str, Any]
     labels: Labels
     preprocessing: Preprocessing
     measured: Mapping[str, Any] = field(default_factory=dict)
+    reference: Mapping[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -86,6 +92,7 @@ class Card:
             "labels": self.labels.to_dict(),
             "preprocessing": asdict(self.preprocessing),
             "measured": dict(self.measured),
+            "reference": dict(self.reference),
         }
 
     @classmethod
@@ -98,8 +105,9 @@ class Card:
             network=mapping["network"],
             options=mapping["options"],
             labels=Labels.from_dict(mapping["labels"]),
-            preprocessing=Preprocessing(tuple(how["mean"]), tuple(how["std"]), how["shrink"]),
+            preprocessing=Preprocessing(tuple(how["mean"]), tuple(how["std"]), how["shrink"], how["bgr"]),
             measured=mapping.get("measured", {}),
+            reference=mapping.get("reference", {}),
         )
 
 
@@ -114,9 +122,10 @@ class Model(
     `Model.from_pretrained(FOLDER_OR_HUB_NAME)` and `push_to_hub(NAME)` are those of huggingface_hub.
     """
 
-    def __init__(self, network: Network[Any], card: Card) -> None:
+    def __init__(self, network: Network[Any], card: Card, original: Mapping[str, Tensor] | None = None) -> None:
         self.network = network
         self.card = card
+        self.original = original  # a converted checkpoint's tensors, by their own codebase's names
         self._predictor: Predictor | None = None
 
     @property
@@ -156,7 +165,8 @@ class Model(
     def save(self, folder: str | Path) -> None:
         """Write `model.safetensors` and `card.json`; each is replaced in one stroke."""
         folder = Path(folder)
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.network.state_dict().items()}
+        kept = self.original if self.original is not None else self.network.state_dict()
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in kept.items()}
         write_atomically(folder / WEIGHTS, lambda temporary: save_file(tensors, temporary, {"format": "pt"}))
         write_json(folder / CARD, self.card.to_dict())
 
@@ -204,11 +214,18 @@ def load(folder: str | Path, device: str | torch.device | None = None) -> Model:
         card = Card.from_dict(json.loads((folder / CARD).read_text(encoding="utf-8")))
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise ModelError(f"{folder / CARD}: is not a model's card ({error})") from error
-    network = create(card.network, card.labels.num_classes, **card.options)
     try:
         state = load_file(folder / WEIGHTS)
     except Exception as error:
         raise ModelError(f"{folder / WEIGHTS}: cannot be read ({error})") from error
+    chosen = torch.device(device) if device else default_device()
+    if card.reference:
+        network = load_reference(
+            state, card.reference["source"], card.reference["args"], strict=card.reference["strict"]
+        )
+        network.all_outputs = False
+        return Model(network.to(chosen), card, state)
+    network = create(card.network, card.labels.num_classes, **card.options)
     own = network.state_dict()
     for name in sorted(set(own) | set(state)):
         if name not in state or name not in own or own[name].shape != state[name].shape:
@@ -219,7 +236,6 @@ def load(folder: str | Path, device: str | torch.device | None = None) -> Model:
                 f"with {card.labels.num_classes} classes has {wanted}"
             )
     network.load_state_dict(state)
-    chosen = torch.device(device) if device else default_device()
     return Model(network.eval().to(chosen), card)
 
 

@@ -6,7 +6,6 @@ A TOML file and the command line are read into the same classes: the key `lr` of
 
 from __future__ import annotations
 
-
 from dataclasses import dataclass, field
 from typing import Any, Literal
 

@@ -116,7 +116,10 @@ def _run(recipe: Recipe, *, out: str, init: str, command: Sequence[str], checkpo
     card = Card(recipe.network, _card_options(recipe), labels, preprocessing)
     watcher = _Watcher(folder, recipe, labels, line)
     if accelerator.is_main_process:
-        write_text(folder / "recipe.toml", recipes.to_toml(recipe, f"Every value as used; train again with: segue train {folder}/recipe.toml"))
+        write_text(
+            folder / "recipe.toml",
+            recipes.to_toml(recipe, f"Every value as used; train again with: segue train {folder}/recipe.toml"),
+        )
         write_json(folder / "environment.json", environment(accelerator, recipe.training.seed, command))
         if checkpoint is None:
             report.labels_picture(labels, None, folder / "labels.png")
