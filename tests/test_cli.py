@@ -44,7 +44,16 @@ def test_keys_of_the_recipe_are_options(tmp_path, capsys):
 
 
 def test_an_option_overrides_the_recipes_key_and_leaves_the_others(trained, tmp_path, capsys):
-    words = ("train", trained / "recipe.toml", "--optim.lr", "0.003", "--training.steps", "1", "--out", tmp_path / "run")
+    words = (
+        "train",
+        trained / "recipe.toml",
+        "--optim.lr",
+        "0.003",
+        "--training.steps",
+        "1",
+        "--out",
+        tmp_path / "run",
+    )
     assert segue(*words, capsys=capsys)[0] == 0
     recipe = recipes.read(tmp_path / "run" / "recipe.toml")
     assert recipe.optim.lr == 0.003
@@ -59,7 +68,9 @@ def test_evaluate_prints_a_table_and_writes_it(trained, capsys):
     measured = json.loads((folder / "metrics.json").read_text())
     card = json.loads((trained / "run" / "model" / "card.json").read_text())
     assert measured["pictures"] == 5
-    assert measured["miou"] == pytest.approx(card["measured"]["miou"], abs=0.02)  # training validates in bfloat16 as well
+    assert measured["miou"] == pytest.approx(
+        card["measured"]["miou"], abs=0.02
+    )  # training validates in bfloat16 as well
     names = {path.name for path in folder.iterdir()}
     assert names >= {"classes.csv", "classes.md", "pictures.csv", "confusion.png", "worst.png"}
 

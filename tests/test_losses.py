@@ -1,12 +1,12 @@
-"""The losses of a segmentation map: values done by hand, the reference's numbers, and one matrix of what all must bear."""
+"""The losses of a segmentation map: values done by hand, reference numbers, and one matrix of what all must bear."""
 
 from functools import partial
 from math import log
 
 import pytest
 import torch
-from parity import load
 
+from parity import load
 from segue.labels import IGNORE
 from segue.losses import cross_entropy, dice, focal, lovasz_softmax, ohem, tversky
 
@@ -209,16 +209,15 @@ def test_cross_entropy_matches_the_reference():
     fixture = load("losses_dense")
     logits, target = fixture.image(), fixture.target()
     fixture.check("cross_entropy", cross_entropy(logits, target), tolerance=1e-5)
-    per_pixel = torch.stack(
-        [
-            torch.stack([cross_entropy(logits[b : b + 1, :, y : y + 1, x : x + 1], target[b : b + 1, y : y + 1, x : x + 1])
-                         for y in range(0, 48, 5) for x in range(0, 64, 5)]).view(10, 13)
-            for b in range(2)
-        ]
-    )  # fmt: skip
+    alone = [
+        cross_entropy(logits[b : b + 1, :, y : y + 1, x : x + 1], target[b : b + 1, y : y + 1, x : x + 1])
+        for b in range(2)
+        for y in range(0, 48, 5)
+        for x in range(0, 64, 5)
+    ]
     expected, _, step = fixture.expected("cross_entropy_per_pixel")
     assert step == 5
-    torch.testing.assert_close(per_pixel, expected, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(torch.stack(alone).view(2, 10, 13), expected, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize(

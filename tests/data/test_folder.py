@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 
 from segue.data import open_split
-from segue.data.camvid import camvid
-from segue.data.folder import folder, folder_labels, in_validation
+from segue.data.camvid import open_camvid
+from segue.data.folder import folder_labels, in_validation, open_folder
 from segue.data.loading import TrainingSamples, WholePictures
 from segue.data.transforms import Augmentation
 from segue.errors import DataError
@@ -31,7 +31,10 @@ def plain(root: Path, count: int = 20) -> Path:
     return root
 
 
-@pytest.mark.parametrize("layout", ["{split}/images {split}/masks", "images/{split} masks/{split}", "{split} {split}annot"])
+LAYOUTS = ("{split}/images {split}/masks", "images/{split} masks/{split}", "{split} {split}annot")
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
 def test_every_layout_is_found(tmp_path, layout):
     made = toy(tmp_path / "made")
     for split in ("train", "val"):
@@ -39,19 +42,19 @@ def test_every_layout_is_found(tmp_path, layout):
             target = tmp_path / "data" / place
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copytree(made / split / kind, target, dirs_exist_ok=True)
-    data = folder(tmp_path / "data", "train")
+    data = open_folder(tmp_path / "data", "train")
     assert len(data) == 15
-    assert len(folder(tmp_path / "data", "val")) == 5
+    assert len(open_folder(tmp_path / "data", "val")) == 5
     assert data.target(0).shape == (48, 64)
 
 
 def test_a_folder_without_splits_is_split_by_name(tmp_path):
     root = plain(tmp_path)
-    train, val = folder(root, "train"), folder(root, "val")
+    train, val = open_folder(root, "train"), open_folder(root, "val")
     assert len(train) + len(val) == 20
     assert [val.name(i) for i in range(len(val))] == [f"{i:03d}" for i in range(20) if in_validation(f"{i:03d}")]
     with pytest.raises(DataError, match="has no test split"):
-        folder(root, "test")
+        open_folder(root, "test")
 
 
 def test_a_picture_stays_on_its_side_when_others_come(tmp_path):
@@ -64,7 +67,7 @@ def test_masks_may_have_an_ending(tmp_path):
     root = plain(tmp_path)
     for path in list((root / "masks").iterdir()):
         path.rename(path.with_name(f"{path.stem}_mask.png"))
-    assert len(folder(root, "train")) > 0
+    assert len(open_folder(root, "train")) > 0
 
 
 def test_masks_of_0_and_255_are_background_and_foreground(tmp_path):
@@ -83,7 +86,7 @@ def test_255_is_ignored_beside_other_classes(tmp_path):
     changed = np.array(Image.open(path))
     changed[0, 0] = 255
     save(path, changed)
-    assert folder(root, "train").target(0)[0, 0] == IGNORE
+    assert open_folder(root, "train").target(0)[0, 0] == IGNORE
     assert folder_labels(root).classes == ("class 0", "class 1", "class 2")
 
 
@@ -95,7 +98,7 @@ def test_names_come_from_classes_txt(tmp_path):
 
 def test_the_recipes_map_is_taken_as_it_is(tmp_path):
     labels = folder_labels(toy(tmp_path), {0: 255, 1: 0, 2: 1}, ("square", "box"))
-    assert folder(tmp_path, "train", labels).target(0).max() == IGNORE
+    assert open_folder(tmp_path, "train", labels).target(0).max() == IGNORE
 
 
 def test_a_missing_folder_is_named(tmp_path):
@@ -117,28 +120,28 @@ def test_a_picture_without_a_mask_is_named(tmp_path):
     root = toy(tmp_path)
     (root / "train" / "masks" / "003.png").unlink()
     with pytest.raises(DataError, match=r"images/003\.png: has no mask"):
-        folder(root, "train", TWO)
+        open_folder(root, "train", TWO)
 
 
 def test_a_mask_without_a_picture_is_named(tmp_path):
     root = toy(tmp_path)
     (root / "train" / "images" / "003.png").unlink()
     with pytest.raises(DataError, match=r"masks/003\.png: has no picture"):
-        folder(root, "train", TWO)
+        open_folder(root, "train", TWO)
 
 
 def test_two_pictures_of_one_name_are_refused(tmp_path):
     root = toy(tmp_path)
     shutil.copy(root / "train" / "images" / "003.png", root / "train" / "images" / "003.bmp")
     with pytest.raises(DataError, match="same name"):
-        folder(root, "train", TWO)
+        open_folder(root, "train", TWO)
 
 
 def test_a_mask_of_another_size_is_named(tmp_path):
     root = toy(tmp_path)
     save(root / "val" / "masks" / "001.png", np.zeros((10, 12), dtype=np.uint8))
     with pytest.raises(DataError, match=r"001: the picture is 57x41, its mask 12x10"):
-        WholePictures(folder(root, "val", TWO))[1]
+        WholePictures(open_folder(root, "val", TWO))[1]
 
 
 def test_a_truncated_jpeg_is_named(tmp_path):
@@ -148,7 +151,7 @@ def test_a_truncated_jpeg_is_named(tmp_path):
     Image.open(picture).save(jpeg)
     picture.unlink()
     jpeg.write_bytes(jpeg.read_bytes()[:700])
-    data = folder(root, "train", Labels(classes=("a", "b", "c")))
+    data = open_folder(root, "train", Labels(classes=("a", "b", "c")))
     samples = TrainingSamples(data, Augmentation((32, 32)), seed=0)
     with pytest.raises(DataError, match=r"000\.jpg: cannot be decoded .*truncated"):
         [samples[position] for position in range(15)]
@@ -158,7 +161,7 @@ def test_a_mask_with_colours_is_named(tmp_path):
     root = toy(tmp_path)
     save(root / "val" / "masks" / "000.png", np.zeros((48, 64, 3), dtype=np.uint8))
     with pytest.raises(DataError, match=r"000\.png: a mask with colours \(mode RGB\)"):
-        folder(root, "val", TWO).target(0)
+        open_folder(root, "val", TWO).target(0)
 
 
 def test_a_label_outside_the_map_is_named_with_its_pixel(tmp_path):
@@ -167,7 +170,7 @@ def test_a_label_outside_the_map_is_named_with_its_pixel(tmp_path):
     wrong[5, 7] = 9
     save(root / "val" / "masks" / "000.png", wrong)
     with pytest.raises(DataError, match=r"000\.png: pixel \(5, 7\) has label 9.*\[data\.map\]"):
-        folder(root, "val", TWO).target(0)
+        open_folder(root, "val", TWO).target(0)
 
 
 def test_a_16_bit_mask_needs_a_map_of_its_values(tmp_path):
@@ -175,9 +178,9 @@ def test_a_16_bit_mask_needs_a_map_of_its_values(tmp_path):
     wide = np.full((48, 64), 300, dtype=np.uint16)
     save(root / "val" / "masks" / "000.png", wide)
     with pytest.raises(DataError, match=r"000\.png: a 16-bit mask \(values 300 to 300\)"):
-        folder(root, "val", TWO).target(0)
+        open_folder(root, "val", TWO).target(0)
     declared = Labels(classes=("a", "b"), values={300: 1, 0: 0})
-    assert (folder(root, "val", declared).target(0) == 1).all()
+    assert (open_folder(root, "val", declared).target(0) == 1).all()
 
 
 def test_palette_masks_are_read_by_index(tmp_path):
@@ -190,7 +193,7 @@ def test_palette_masks_are_read_by_index(tmp_path):
     image.save(path)
     with Image.open(path) as file:
         assert file.mode == "P"
-    assert np.array_equal(folder(root, "val", Labels(classes=("a", "b", "c"))).target(0), before)
+    assert np.array_equal(open_folder(root, "val", Labels(classes=("a", "b", "c"))).target(0), before)
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg"])
@@ -202,11 +205,11 @@ def test_camvid_is_found_in_both_layouts(tmp_path, suffix, inside):
         for index in range(count):
             save(root / split / f"f{index}.{suffix}", np.zeros((16, 24, 3), dtype=np.uint8))
             save(root / f"{split}annot" / f"f{index}.png", raw)
-    data = camvid(tmp_path, "train")
+    data = open_camvid(tmp_path, "train")
     assert len(data) == 3
     classes = data.target(0)
     assert np.unique(classes).tolist() == [0, 1, 2, 3, 10, IGNORE]
     assert np.array_equal(data.labels.write(classes), raw)
     assert data.labels.classes[8] == "Car"
     with pytest.raises(DataError, match="no split 'trainval'"):
-        camvid(tmp_path, "trainval")
+        open_camvid(tmp_path, "trainval")

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from segue.data.folder import folder
+from segue.data.folder import open_folder
 from segue.data.loading import TrainingSamples, share, training_loader
 from segue.data.transforms import Augmentation
 from segue.data.weights import ClassCounts, count_classes, inverse_log_frequency, median_frequency
@@ -13,7 +13,7 @@ THREE = Labels(classes=("a", "b", "c"))
 
 @pytest.fixture
 def samples(tmp_path):
-    return TrainingSamples(folder(toy(tmp_path), "train", THREE), Augmentation((32, 40)), seed=1)
+    return TrainingSamples(open_folder(toy(tmp_path), "train", THREE), Augmentation((32, 40)), seed=1)
 
 
 def test_every_epoch_shows_each_picture_once(samples):

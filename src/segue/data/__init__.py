@@ -6,22 +6,22 @@ import difflib
 from collections.abc import Callable
 from pathlib import Path
 
-from segue.data.camvid import camvid
-from segue.data.drawn import scenes
-from segue.data.folder import folder, folder_labels
+from segue.data.camvid import open_camvid
+from segue.data.drawn import open_scenes
+from segue.data.folder import folder_labels, open_folder
 from segue.data.source import DataSet, FileDataSet
 from segue.errors import DataError
 from segue.labels import Labels
 
 DATASETS: dict[str, Callable[[Path, str], DataSet]] = {
-    "camvid": camvid,
-    "scenes": scenes,
+    "camvid": open_camvid,
+    "scenes": open_scenes,
 }
 """name -> (root, split) -> one split of the data set."""
 
 WITHOUT_ROOT = ("scenes",)
 
-__all__ = ["DATASETS", "DataError", "DataSet", "FileDataSet", "folder", "folder_labels", "open_split"]
+__all__ = ["DATASETS", "DataError", "DataSet", "FileDataSet", "folder_labels", "open_folder", "open_split"]
 
 
 def open_split(name: str, root: str, split: str, labels: Labels | None = None) -> DataSet:
@@ -41,4 +41,4 @@ def open_split(name: str, root: str, split: str, labels: Labels | None = None) -
         near = difflib.get_close_matches(name, DATASETS, n=1)
         hint = f"did you mean {near[0]}?" if near else f"data sets: {', '.join(DATASETS)}"
         raise DataError(f"{name}: there is no data set and no folder of this name; {hint}")
-    return folder(path, split, labels)
+    return open_folder(path, split, labels)

@@ -46,7 +46,7 @@ LABELS = Labels(
 SPLITS = ("train", "val", "test")
 
 
-def camvid(root: Path, split: str) -> FileDataSet:
+def open_camvid(root: Path, split: str) -> FileDataSet:
     """One split (train 367, val 101, test 233) of ROOT/{train,val,test} and ROOT/{train,val,test}annot.
 
     ROOT may also be the folder that holds `CamVid/`, as the original archive unpacks. Pictures may be PNG or JPEG.

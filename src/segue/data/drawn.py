@@ -45,6 +45,6 @@ def _draw(seed: int) -> tuple[np.ndarray, np.ndarray]:
     return drawing.draw(seed, SIZE)
 
 
-def scenes(root: Path, split: str) -> DrawnScenes:
+def open_scenes(root: Path, split: str) -> DrawnScenes:
     """One split of the drawn scenes; there is nothing to be found under `root`."""
     return DrawnScenes(split)

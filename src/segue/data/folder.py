@@ -38,7 +38,7 @@ def in_validation(name: str) -> bool:
     return zlib.crc32(name.encode()) % 5 == 0
 
 
-def folder(root: Path, split: str, labels: Labels | None = None) -> FileDataSet:
+def open_folder(root: Path, split: str, labels: Labels | None = None) -> FileDataSet:
     """One split of a folder of images and masks; `labels` as `folder_labels` understood them, or given.
 
     Raises DataError when there is no such folder, split or pair.

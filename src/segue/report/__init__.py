@@ -1,0 +1,26 @@
+"""Tables, pictures and the one-file HTML of a run.
+
+Every function takes plain data and writes one file, or returns text. The same data give the same bytes. Pictures have
+a white ground of their own, so that they read the same on a light page and on a dark one.
+"""
+
+from segue.report.classes import labels_picture
+from segue.report.confusion import confusion_picture
+from segue.report.curves import curves
+from segue.report.measures import MEASURES
+from segue.report.page import write_report
+from segue.report.predictions import Panel, predictions_picture
+from segue.report.tables import html_table, markdown_table, text_table
+
+__all__ = [
+    "MEASURES",
+    "Panel",
+    "confusion_picture",
+    "curves",
+    "html_table",
+    "labels_picture",
+    "markdown_table",
+    "predictions_picture",
+    "text_table",
+    "write_report",
+]

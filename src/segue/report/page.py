@@ -1,0 +1,134 @@
+"""Everything about a run in one HTML file."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from string import Template
+
+from PIL import Image
+
+from segue.files import write_text
+from segue.pictures import fitted
+from segue.report.measures import MEASURES, as_number, in_percent
+from segue.report.tables import html_table
+
+WIDEST, TALLEST = 2600, 16_000  # pixels of an embedded picture
+SHOWN = 0.6  # of a picture's pixels is its width on the page, so that it is sharp on fine screens
+DRAWING_COLOURS = 1 << 14  # a drawing has fewer, being flat but for the edges of its letters; photographs have more
+PERCENT_NAMES = frozenset(name.lower() for pair in MEASURES.items() for name in pair) | {"dice", "mean iou"}
+
+
+def write_report(
+    folder: Path,
+    *,
+    title: str,
+    summary: Mapping[str, object],
+    recipe: str,
+    environment: Mapping[str, object],
+    class_rows: Sequence[Mapping[str, object]],
+    pictures: Sequence[tuple[str, Path]],
+) -> Path:
+    """Everything about a run in one HTML file, `folder`/report.html, which opens from disk without a network.
+
+    summary: what to say first, by name; measures (floats in 0..1 under a name of `MEASURES`) are shown large and in per
+    cent. recipe: TOML. environment: plain values, possibly nested. class_rows: as in `html_table`. pictures: captions
+    and files, in order; a file that is not there is left out, so that an unfinished run has a report as well.
+    """
+    large = {key: value for key, value in summary.items() if _is_measure(key, value)}
+    small = {key: value for key, value in summary.items() if key not in large}
+    figures = [(caption, path) for caption, path in pictures if path.is_file()]
+    parts = [
+        _section("", _tiles(large) + _facts(small)),
+        *(_section(caption, _figure(caption, path)) for caption, path in figures),
+        _section("Per class", f'<div class="wide">{html_table(class_rows, summary)}</div>' if class_rows else ""),
+        _section("Recipe", f"<pre>{html.escape(recipe)}</pre>" if recipe else ""),
+        _section("Environment", _facts(_flattened(environment))),
+    ]
+    page = Template(_part("page.html")).substitute(
+        title=html.escape(title),
+        style=_part("page.css"),
+        script=_part("page.js"),
+        body="\n".join(filter(None, parts)),
+    )
+    path = folder / "report.html"
+    write_text(path, page)
+    return path
+
+
+def _part(name: str) -> str:
+    return (Path(__file__).parent / name).read_text(encoding="utf-8")
+
+
+def _is_measure(key: str, value: object) -> bool:
+    return key.lower() in PERCENT_NAMES and not math.isnan(as_number(value))
+
+
+def _section(title: str, content: str) -> str:
+    if not content:
+        return ""
+    heading = f"<h2>{html.escape(title)}</h2>\n" if title else ""
+    return f"<section>\n{heading}{content}\n</section>"
+
+
+def _tiles(measures: Mapping[str, object]) -> str:
+    tiles = []
+    for key, value in measures.items():
+        name, number = html.escape(MEASURES.get(key, key)), in_percent(as_number(value))
+        tiles.append(f"<div><dt>{name}</dt><dd>{number}<small> %</small></dd></div>")
+    return f'<dl class="tiles">\n{"".join(tiles)}\n</dl>' if tiles else ""
+
+
+def _facts(values: Mapping[str, object]) -> str:
+    lines = [
+        f"<div><dt>{html.escape(str(key))}</dt><dd>{html.escape(_plain(value))}</dd></div>"
+        for key, value in values.items()
+    ]
+    return f'<dl class="facts">\n{"".join(lines)}\n</dl>' if lines else ""
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return ", ".join(_plain(one) for one in value)
+    return "–" if value is None else str(value)
+
+
+def _flattened(values: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    flat: dict[str, object] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= _flattened(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _figure(caption: str, path: Path) -> str:
+    address, width, height = _embedded(path)
+    text = html.escape(caption, quote=True)
+    size = f'width="{width}" height="{height}" style="--width:{width * SHOWN:.0f}px"'
+    return f'<figure class="wide"><img src="{address}" alt="{text}" {size}></figure>'
+
+
+def _embedded(path: Path) -> tuple[str, int, int]:
+    """A picture as a data URI, with its width and height: a drawing as palette PNG, photographs as JPEG."""
+    with Image.open(path) as file:
+        image = file.convert("RGB")
+    if image.width > WIDEST or image.height > TALLEST:
+        height, width = fitted((image.height, image.width), (TALLEST, WIDEST))
+        image = image.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=3.0)
+    buffer = io.BytesIO()
+    if image.getcolors(DRAWING_COLOURS) is not None:
+        kind = "png"
+        image.quantize(256, dither=Image.Dither.NONE).save(buffer, format="PNG")
+    else:  # at full colour resolution: halved, the edges of coloured regions would smear
+        kind = "jpeg"
+        image.save(buffer, format="JPEG", quality=88, subsampling=0)
+    data = base64.b64encode(buffer.getvalue()).decode("ascii")
+    return f"data:image/{kind};base64,{data}", image.width, image.height

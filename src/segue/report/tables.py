@@ -1,0 +1,125 @@
+"""A row per class, as text, Markdown and HTML."""
+
+from __future__ import annotations
+
+import html
+import math
+import unicodedata
+from collections.abc import Mapping, Sequence
+
+from segue.report.measures import MEASURES, as_number, in_percent
+
+COLUMNS = (("iou", "IoU"), ("accuracy", "accuracy"), ("dice", "Dice"), ("pixels", "pixels"))
+MEANS = (("iou", "miou"), ("accuracy", "mean_accuracy"), ("dice", "dice"))
+NAME_MOST = 32  # characters of a class's name in a text table
+
+
+def text_table(class_rows: Sequence[Mapping[str, object]], summary: Mapping[str, object] | None = None) -> str:
+    """A table for terminals: a row per class, the means, and the measures of the whole.
+
+    class_rows: `class`, `iou`, `accuracy`, `dice` (0..1, NaN where undefined) and `pixels`. summary: measures by the
+    keys of `MEASURES`. Measures are shown in per cent.
+    """
+    rows = [_cells(row) for row in class_rows]
+    body = [[_clipped(row[0]), *row[1:]] for row in rows]
+    means = _mean_cells(class_rows, summary)
+    head = ["class", *(title for _, title in COLUMNS)]
+    widths = [max(_columns_wide(line[index]) for line in (head, *body, means)) for index in range(len(head))]
+    rule = "─" * (sum(widths) + 3 * (len(widths) - 1))
+
+    def line(cells: Sequence[str]) -> str:
+        name = cells[0] + " " * (widths[0] - _columns_wide(cells[0]))
+        return "   ".join((name, *(cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True))))
+
+    lines = [line(head), rule, *(line(cells) for cells in body), rule, line(means)]
+    lines += _whole(summary)
+    return "\n".join(part.rstrip() for part in lines) + "\n"
+
+
+def markdown_table(class_rows: Sequence[Mapping[str, object]], summary: Mapping[str, object] | None = None) -> str:
+    """The table of `text_table` in Markdown."""
+    head = ["class", *(title for _, title in COLUMNS)]
+    means = [f"**{cell}**" if cell else "" for cell in _mean_cells(class_rows, summary)]
+    lines = [head, ["---", *("---:" for _ in COLUMNS)]]
+    lines += [[_escape_markdown(cells[0]), *cells[1:]] for cells in map(_cells, class_rows)]
+    text = "\n".join(f"| {' | '.join(cells)} |" for cells in (*lines, means)) + "\n"
+    whole = _whole(summary)
+    return text + ("\n" + whole[0] + "\n" if whole else "")
+
+
+def html_table(class_rows: Sequence[Mapping[str, object]], summary: Mapping[str, object] | None = None) -> str:
+    """The table of `text_table` as an HTML `<table>`, whose columns `write_report`'s page can sort.
+
+    A row may hold `colour`, (red, green, blue), for a swatch beside the name.
+    """
+    head = "".join(
+        f'<th scope="col" aria-sort="none"><button type="button">{title}</button></th>'
+        for title in ("class", *(title for _, title in COLUMNS))
+    )
+    lines = []
+    for index, row in enumerate(class_rows):
+        name, *cells = _cells(row)
+        numbers = [as_number(row.get(key)) for key, _ in COLUMNS]
+        swatch = _swatch_html(row.get("colour"))
+        fields = [f'<th scope="row" data-value="{index}">{swatch}{html.escape(name)}</th>']
+        for (key, _), cell, number in zip(COLUMNS, cells, numbers, strict=True):
+            value = "" if math.isnan(number) else f"{number:.6g}"
+            bar = f' class="bar" style="--share:{100 * number:.1f}%"' if key == "iou" and value else ""
+            fields.append(f'<td data-value="{value}"{bar}>{cell}</td>')
+        lines.append(f"<tr>{''.join(fields)}</tr>")
+    name, *means = _mean_cells(class_rows, summary)
+    foot = f'<tr><th scope="row">{name}</th>{"".join(f"<td>{cell}</td>" for cell in means)}</tr>'
+    body = "\n".join(lines)
+    return (
+        f'<table class="classes sortable">\n<thead><tr>{head}</tr></thead>\n'
+        f"<tbody>\n{body}\n</tbody>\n<tfoot>{foot}</tfoot>\n</table>"
+    )
+
+
+def _cells(row: Mapping[str, object]) -> list[str]:
+    name = " ".join(str(row.get("class", "")).split())
+    pixels = as_number(row.get("pixels"))
+    measures = (in_percent(as_number(row.get(key))) for key, _ in COLUMNS[:3])
+    return [name, *measures, "" if math.isnan(pixels) else f"{pixels:,.0f}"]
+
+
+def _mean_cells(class_rows: Sequence[Mapping[str, object]], summary: Mapping[str, object] | None) -> list[str]:
+    """The means over classes: those of the summary, or else of the rows, without the undefined."""
+    cells = ["mean"]
+    for key, mean_key in MEANS:
+        mean = as_number((summary or {}).get(mean_key))
+        if math.isnan(mean):
+            known = [number for row in class_rows if not math.isnan(number := as_number(row.get(key)))]
+            mean = sum(known) / len(known) if known else math.nan
+        cells.append(in_percent(mean))
+    pixels = [number for row in class_rows if not math.isnan(number := as_number(row.get("pixels")))]
+    return [*cells, f"{sum(pixels):,.0f}" if pixels else ""]
+
+
+def _whole(summary: Mapping[str, object] | None) -> list[str]:
+    """The measures that are no means over classes, as one line of text."""
+    known = [(MEASURES[key], as_number((summary or {}).get(key))) for key in ("pixel_accuracy", "fwiou")]
+    parts = [f"{name} {in_percent(value)}" for name, value in known if not math.isnan(value)]
+    return ["   ".join(parts)] if parts else []
+
+
+def _columns_wide(text: str) -> int:
+    """How many columns of a terminal a text takes: East Asian characters take two."""
+    return sum(
+        2 if unicodedata.east_asian_width(one) in "WF" else 0 if unicodedata.combining(one) else 1 for one in text
+    )
+
+
+def _clipped(name: str) -> str:
+    return name if len(name) <= NAME_MOST else name[: NAME_MOST - 1].rstrip() + "…"
+
+
+def _escape_markdown(text: str) -> str:
+    return "".join(f"\\{one}" if one in "\\`*_[]<>|#~$&" else one for one in text)
+
+
+def _swatch_html(colour: object) -> str:
+    if not isinstance(colour, Sequence) or len(colour) != 3:
+        return ""
+    red, green, blue = (int(channel) for channel in colour)
+    return f'<i class="swatch" style="background:rgb({red},{green},{blue})"></i>'
