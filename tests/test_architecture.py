@@ -31,11 +31,11 @@ LAYERS = {
     "report": {"metrics", "pictures"},
     "recipe": {"schedule", "losses"},
     "run": {
-        "recipe", "training", "evaluation", "prediction", "model", "models", "backbones", "data", "initialise", "report",
-        "progress", "", "convert",
+        "recipe", "training", "evaluation", "prediction", "model", "models", "backbones", "data", "initialise",
+        "report", "progress", "",
     },
     "apply": {
-        "recipe", "evaluation", "prediction", "model", "data", "report", "pictures", "progress", "reading", "run", "crf",
+        "recipe", "evaluation", "prediction", "model", "data", "report", "pictures", "progress", "reading", "crf",
     },
     "importing": {"convert", "backbones", "model", "models", "prediction"},
     "listing": {"recipe", "models", "data", "backbones"},

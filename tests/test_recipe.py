@@ -22,7 +22,8 @@ def test_a_recipe_sets_what_it_says_and_leaves_the_rest(tmp_path):
 def test_a_recipe_written_out_reads_back_the_same(tmp_path):
     recipe = read(
         tmp_path,
-        'network = "unet"\n[model]\nchannels = [4, 8]\nbackbone = "a \\"b\\""\n[data]\nname = "x"\nclasses = ["a\\tb"]\n'
+        'network = "unet"\n[model]\nchannels = [4, 8]\nbackbone = "a \\"b\\""\n'
+        '[data]\nname = "x"\nclasses = ["a\\tb"]\n'
         "[data.map]\n0 = 1\n7 = 255\n[loss]\nweights = [0.5, 2]\n[training]\ntrackers = []\n",
     )
     assert read(tmp_path, recipes.to_toml(recipe, "a comment\nof two lines")) == recipe
