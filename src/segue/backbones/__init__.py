@@ -1,6 +1,20 @@
 """Encoders behind one face: image -> feature maps, finest first."""
 
-from segue.backbones.backbone import Backbone, load_weights, names
+from segue.backbones.alexnet import AlexNet
+from segue.backbones.backbone import Backbone, load_weights, names, read_state
+from segue.backbones.features import Features
+from segue.backbones.googlenet import GoogLeNet
 from segue.backbones.timm import TimmBackbone
+from segue.backbones.vgg import VGG16
 
-__all__ = ["Backbone", "TimmBackbone", "load_weights", "names"]
+__all__ = [
+    "VGG16",
+    "AlexNet",
+    "Backbone",
+    "Features",
+    "GoogLeNet",
+    "TimmBackbone",
+    "load_weights",
+    "names",
+    "read_state",
+]

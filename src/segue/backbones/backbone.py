@@ -91,6 +91,14 @@ def load_weights(backbone: nn.Module, path: str | Path, in_channels: int = 3) ->
     for prefix in ("backbone.body.", "backbone.", "encoder."):
         if not set(own) & set(state):
             state = {name.removeprefix(prefix): value for name, value in state.items()}
+    fill(backbone, state, str(path), in_channels)
+    return sorted(set(state) - set(own))
+
+
+def fill(backbone: nn.Module, state: Mapping[str, Tensor], origin: str, in_channels: int = 3) -> None:
+    """Fill an encoder from tensors of its own names, with the checks of `load_weights`; `origin` is for the message."""
+    own = backbone.state_dict()
+    state = dict(state)
     for name, value in state.items():
         wanted = own.get(name)
         if wanted is not None and value.ndim == 4 and value.shape[1] == 3 and wanted.shape[1] == in_channels:
@@ -102,8 +110,7 @@ def load_weights(backbone: nn.Module, path: str | Path, in_channels: int = 3) ->
     if missing or wrong:
         listed = ", ".join([*missing, *wrong][:5])
         raise ValueError(
-            f"{path}: does not fit this backbone: {len(missing)} tensors absent, "
+            f"{origin}: does not fit this backbone: {len(missing)} tensors absent, "
             f"{len(wrong)} of another shape ({listed})"
         )
     backbone.load_state_dict({name: state[name] for name in own if name in state}, strict=False)
-    return sorted(set(state) - set(own))

@@ -8,6 +8,7 @@ multi-grid.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ STAGES = ("layer1", "layer2", "layer3", "layer4")
 class TimmBackbone(Backbone):
     """Any timm encoder that gives feature maps.
 
+    name: timm's; also `resnet18c` and `resnet34c`, which have the stem of its `resnet50c`.
     output_stride: 8, 16 or 32: the stride of the coarsest map. Stages beyond it keep their size and are dilated
         instead. The first block of a dilated stage has half its stage's dilation, so that weights trained at stride
         32 see what they were trained on (torchvision, PyTorch-Encoding, mmsegmentation's `contract_dilation`);
@@ -51,19 +53,25 @@ class TimmBackbone(Backbone):
         caffe: bool = False,
     ) -> None:
         super().__init__()
-        if not timm.is_model(name):
+        options: dict[str, Any] = {}
+        timm_name = name
+        if re.fullmatch(r"resnet(18|34)c", name):
+            # timm names this stem for the deeper ones only; mmsegmentation has all of its ResNets with it.
+            timm_name, options = name[:-1], {"stem_type": "deep", "stem_width": 32}
+            if pretrained:
+                raise ValueError(f"{name}: timm has no weights for it; give a file of weights, or take {timm_name}")
+        if not timm.is_model(timm_name):
             near = difflib.get_close_matches(name, timm.list_models(), n=3)
             raise ValueError(f"timm has no encoder {name!r}; near: {', '.join(near) or 'none'}")
         if output_stride not in (8, 16, 32):
             raise ValueError(f"output_stride = {output_stride}: it must be 8, 16 or 32")
-        options: dict[str, Any] = {}
         if width != 1.0:
             if pretrained or weights is not None:
                 raise ValueError(f"width = {width}: pretrained weights exist for width 1 only")
             options["channels"] = tuple(max(8, round(base * width)) for base in (64, 128, 256, 512))
         try:
             body: Any = timm.create_model(
-                name, features_only=True, in_chans=in_channels, pretrained=pretrained, **options
+                timm_name, features_only=True, in_chans=in_channels, pretrained=pretrained, **options
             )
         except (RuntimeError, AttributeError, TypeError, AssertionError) as error:
             raise ValueError(
@@ -154,6 +162,37 @@ def _remove_stride(block: nn.Module) -> None:
                 _set(layer, stride=1)
             elif isinstance(layer, nn.AvgPool2d):
                 shortcut[index] = nn.Identity()  # an average over one pixel (specs of ResNet-D at stride 1)
+
+
+def lay_out(backbone: TimmBackbone, strides: Sequence[int], dilations: Sequence[Sequence[int]]) -> None:
+    """Give a ResNet of output stride 32 other strides and dilations, block by block, in place.
+
+    For conventions other than those of `TimmBackbone`'s options. strides: of the four stages, 1 or 2, where 1 removes
+    a stage's stride. dilations: of each stage's blocks, in a bottleneck's 3x3 or in a basic block's first convolution;
+    a basic block's second one stays as it is. Raises ValueError where these do not fit the encoder.
+    """
+    stride, reductions = 4, []
+    for stage, wanted, values in zip(STAGES, strides, dilations, strict=True):
+        blocks = backbone.body.get_submodule(stage)
+        if wanted not in (1, 2) or (stage == "layer1" and wanted != 1) or len(values) != len(blocks):
+            raise ValueError(
+                f"{backbone.name}, {stage}: stride {wanted} and dilations {list(values)} for {len(blocks)} blocks; "
+                "strides are 1 or 2, 1 in layer1, and each block has one dilation"
+            )
+        if stage != "layer1" and wanted == 1:
+            _remove_stride(blocks[0])
+        stride *= wanted
+        reductions.append(stride)
+        for block, value in zip(blocks, values, strict=True):
+            _set(block.conv2 if isinstance(block, Bottleneck) else block.conv1, dilation=value)
+    backbone.strides = (*backbone.strides[:-4], *reductions)
+
+
+def keep_first_maps(backbone: TimmBackbone, maps: int) -> None:
+    """Drop the stages of a ResNet behind its first `maps` feature maps, 2 to 5 of them, in place."""
+    for stage in STAGES[maps - 1 :]:
+        del backbone.body[stage]
+    backbone.channels, backbone.strides = backbone.channels[:maps], backbone.strides[:maps]
 
 
 def use_caffe_layout(body: Any) -> None:

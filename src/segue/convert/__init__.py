@@ -7,10 +7,41 @@ from typing import Any
 
 from torch import Tensor
 
+from segue.convert import (
+    danet,
+    deeplab_public,
+    deeplab_public_ver2,
+    delta_onera,
+    jvanvugt,
+    kazuto1011,
+    milesial,
+    mmsegmentation,
+    segnet_tutorial,
+    shelhamer,
+    smp,
+    sssegmentation,
+    torchvision,
+    wkentaro,
+)
 from segue.convert.reference import Conversion, ConversionError, Source, rename
 from segue.models.network import Network
 
-SOURCES: tuple[Source, ...] = ()
+SOURCES: tuple[Source, ...] = (
+    *danet.SOURCES,
+    *mmsegmentation.SOURCES,
+    *deeplab_public.SOURCES,
+    *deeplab_public_ver2.SOURCES,
+    *delta_onera.SOURCES,
+    *jvanvugt.SOURCES,
+    *kazuto1011.SOURCES,
+    *milesial.SOURCES,
+    *segnet_tutorial.SOURCES,
+    *shelhamer.SOURCES,
+    *wkentaro.SOURCES,
+    *smp.SOURCES,
+    *sssegmentation.SOURCES,
+    *torchvision.SOURCES,
+)
 
 __all__ = ["SOURCES", "Conversion", "ConversionError", "Source", "load_reference", "rename"]
 
@@ -39,9 +70,13 @@ def load_reference(
 
 
 def find_source(state: Mapping[str, Tensor], name: str | None = None) -> Source:
-    """The source called `name` (matched by its beginning) that knows these tensors, or the only one that does."""
+    """The source called `name` (matched by its beginning) that knows these tensors, or the first one that does.
+
+    Of several that know them, the one whose name is matched furthest is taken.
+    """
     if name is not None:
-        named = [source for source in SOURCES if any(name.startswith(prefix) for prefix in source.names)]
+        matched = {id(source): max(len(p) if name.startswith(p) else 0 for p in source.names) for source in SOURCES}
+        named = sorted((source for source in SOURCES if matched[id(source)]), key=lambda s: -matched[id(s)])
         if not named:
             known = sorted({prefix for source in SOURCES for prefix in source.names})
             raise ConversionError(f"there is no converter for {name!r}; known: {', '.join(known)}")

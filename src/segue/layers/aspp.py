@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from segue.layers.convolution import ConvBNReLU
+from segue.layers.ppm import refuse_single_values
 
 
 class ImagePooling(nn.Module):
@@ -18,14 +19,22 @@ class ImagePooling(nn.Module):
         self.project = ConvBNReLU(in_channels, channels, 1)
 
     def forward(self, features: Tensor) -> Tensor:
-        norm = self.project[1]
-        if norm.training and features.shape[0] == 1:
-            raise ValueError(
-                "image pooling leaves one value per channel, which BatchNorm cannot normalise in a batch of 1: "
-                "train with 2 or more pictures at a time, or freeze BatchNorm"
-            )
-        pooled: Tensor = self.project(features.mean(dim=(-2, -1), keepdim=True))
+        mean = features.mean(dim=(-2, -1), keepdim=True)
+        refuse_single_values(self.project, mean)
+        pooled: Tensor = self.project(mean)
         return pooled.expand(-1, -1, features.shape[-2], features.shape[-1])
+
+
+class SeparableConvBNReLU(nn.Sequential):
+    """A dilated depthwise 3x3 convolution, a 1x1 convolution, BatchNorm, ReLU: (B, C_in, H, W) -> (B, C_out, H, W)."""
+
+    def __init__(self, in_channels: int, out_channels: int, dilation: int) -> None:
+        super().__init__(
+            nn.Conv2d(in_channels, in_channels, 3, padding=dilation, dilation=dilation, groups=in_channels, bias=False),
+            nn.Conv2d(in_channels, out_channels, 1, bias=False),
+            nn.BatchNorm2d(out_channels),
+            nn.ReLU(inplace=True),
+        )
 
 
 class ASPP(nn.Module):
@@ -33,7 +42,8 @@ class ASPP(nn.Module):
 
     (B, C_in, H, W) -> (B, channels, H, W). `rates` are the dilations of the 3x3 branches. `pool_first` and
     `project_kernel` are mmsegmentation's order of concatenation and its 3x3 projection; the paper has the pooled
-    branch last and a 1x1 projection.
+    branch last and a 1x1 projection. `separable` makes the 3x3 branches depthwise, an option of
+    segmentation_models.pytorch.
     """
 
     def __init__(
@@ -44,11 +54,16 @@ class ASPP(nn.Module):
         *,
         pool_first: bool = False,
         project_kernel: int = 1,
+        separable: bool = False,
     ) -> None:
         super().__init__()
         self.branches = nn.ModuleList([ConvBNReLU(in_channels, channels, 1)])
         for rate in rates:
-            self.branches.append(ConvBNReLU(in_channels, channels, 3, dilation=rate))
+            self.branches.append(
+                SeparableConvBNReLU(in_channels, channels, rate)
+                if separable
+                else ConvBNReLU(in_channels, channels, 3, dilation=rate)
+            )
         self.image_pooling = ImagePooling(in_channels, channels)
         self.project = ConvBNReLU((len(rates) + 2) * channels, channels, project_kernel)
         self.pool_first = pool_first

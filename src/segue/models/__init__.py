@@ -6,13 +6,39 @@ import difflib
 import inspect
 from typing import Any
 
+from segue.models.danet import DANet
+from segue.models.deeplabv1 import DeepLabV1
+from segue.models.deeplabv2 import DeepLabV2
 from segue.models.deeplabv3 import DeepLabV3
+from segue.models.fcn import FCN8s, FCN8sAtOnce, FCN16s, FCN32s
+from segue.models.fcn_resnet import FCNResNet
+from segue.models.mcibi import MCIBI
+from segue.models.msc import MultiScale
 from segue.models.network import Criterion, Network, Paper, Progress
+from segue.models.ocrnet import OCRNet
+from segue.models.pspnet import PSPNet
+from segue.models.segnet import SegNet, SegNetBasic
 from segue.models.unet import UNet
+from segue.models.upernet import UPerNet
 
 MODELS: dict[str, type[Network[Any]]] = {
+    "danet": DANet,
+    "deeplabv1": DeepLabV1,
+    "deeplabv2": DeepLabV2,
+    "deeplabv2_msc": MultiScale,
     "deeplabv3": DeepLabV3,
+    "fcn": FCNResNet,
+    "fcn16s": FCN16s,
+    "fcn32s": FCN32s,
+    "fcn8s": FCN8s,
+    "fcn8s_atonce": FCN8sAtOnce,
+    "mcibi": MCIBI,
+    "ocrnet": OCRNet,
+    "pspnet": PSPNet,
+    "segnet": SegNet,
+    "segnet_basic": SegNetBasic,
     "unet": UNet,  # type: ignore[type-abstract]  # its `build` picks one of three
+    "upernet": UPerNet,
 }
 
 __all__ = ["MODELS", "Criterion", "Network", "Paper", "Progress", "create"]

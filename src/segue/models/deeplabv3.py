@@ -4,24 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar, NamedTuple, Self
+from typing import ClassVar, Self
 
 from torch import Tensor, nn
 
 from segue.backbones import Backbone, TimmBackbone
-from segue.layers import ASPP, ConvBNReLU, FCNHead, resize
+from segue.layers import ASPP, ConvBNReLU, FCNHead
 from segue.losses import cross_entropy
-from segue.models.network import Criterion, Network, Paper
+from segue.models.auxiliary import AuxiliaryNetwork
+from segue.models.network import Criterion, Paper
 
 
-class DeepLabV3Output(NamedTuple):
-    """What DeepLabv3 computes."""
-
-    logits: Tensor  # (B, K, H, W)
-    auxiliary: Tensor | None  # (B, K, H, W), from the third stage; only the loss reads it
-
-
-class DeepLabV3(Network[DeepLabV3Output]):
+class DeepLabV3(AuxiliaryNetwork):
     """A dilated ResNet, ASPP on its last map, a classifier, and the scores enlarged to the image (Sec. 3.3, Fig. 5).
 
     rates: of ASPP's 3x3 branches: 6, 12, 18 at output stride 16, doubled at 8.
@@ -29,6 +23,7 @@ class DeepLabV3(Network[DeepLabV3Output]):
     extra_convolution: a 3x3 convolution with BN and ReLU before the classifier: torchvision and
         segmentation_models.pytorch have it, the paper does not.
     pool_first, project_kernel: mmsegmentation's order of concatenation, and its 3x3 projection.
+    separable: depthwise 3x3 branches, an option of segmentation_models.pytorch.
     auxiliary: weight of the loss of a small head on the third stage, 0 for none. The paper has none; torchvision
         trains with 0.5, mmsegmentation with 0.4.
     align_corners: of the enlargement; True in segmentation_models.pytorch.
@@ -49,6 +44,7 @@ class DeepLabV3(Network[DeepLabV3Output]):
         extra_convolution: bool = False,
         pool_first: bool = False,
         project_kernel: int = 1,
+        separable: bool = False,
         auxiliary: float = 0.0,
         auxiliary_channels: int | None = None,
         align_corners: bool = False,
@@ -58,7 +54,14 @@ class DeepLabV3(Network[DeepLabV3Output]):
         self.backbone = backbone
         self.num_classes = num_classes
         self.in_channels = backbone.in_channels
-        self.aspp = ASPP(backbone.channels[-1], channels, rates, pool_first=pool_first, project_kernel=project_kernel)
+        self.aspp = ASPP(
+            backbone.channels[-1],
+            channels,
+            rates,
+            pool_first=pool_first,
+            project_kernel=project_kernel,
+            separable=separable,
+        )
         self.extra = ConvBNReLU(channels, channels, 3) if extra_convolution else nn.Identity()
         self.dropout = nn.Dropout(dropout)
         self.classify = nn.Conv2d(channels, num_classes, 1)
@@ -107,18 +110,8 @@ class DeepLabV3(Network[DeepLabV3Output]):
             criterion=criterion,
         )
 
-    def forward(self, images: Tensor) -> DeepLabV3Output:
-        assert self.backbone is not None
-        features = self.backbone(images)
-        scores = self.classify(self.dropout(self.extra(self.aspp(features[-1]))))
-        auxiliary = None
-        if self.auxiliary is not None and (self.training or self.all_outputs):
-            auxiliary = resize(self.auxiliary(features[-2]), like=images)
-        return DeepLabV3Output(resize(scores, like=images, align_corners=self.align_corners), auxiliary)
-
-    def loss(self, output: DeepLabV3Output, target: Tensor) -> dict[str, Tensor]:
-        """The criterion of the enlarged scores (Sec. 4.1: the labels are not shrunk), and of the auxiliary ones."""
-        terms = {"logits": self.criterion(output.logits, target)}
-        if output.auxiliary is not None:
-            terms["auxiliary"] = self.auxiliary_weight * self.criterion(output.auxiliary, target)
-        return terms
+    def decode(self, features: list[Tensor]) -> Tensor:
+        """ASPP and classifier on the coarsest map: (B, K, H', W')."""
+        pooled = self.dropout(self.aspp(features[-1]))  # torchvision drops here, before its further convolution
+        scores: Tensor = self.classify(self.extra(pooled))
+        return scores

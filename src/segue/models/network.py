@@ -64,6 +64,11 @@ class Network(nn.Module, ABC, Generic[OutputT]):
     def forward(self, images: Tensor) -> OutputT:
         """(B, C, H, W) -> a NamedTuple, `logits` (B, K, H, W) first; one type in train() and eval()."""
 
+    def scores(self, images: Tensor) -> OutputT:
+        """What `forward` enlarges: the same maps at their own strides; by default, those of `forward` itself."""
+        output: OutputT = self(images)
+        return output
+
     @abstractmethod
     def loss(self, output: OutputT, target: Tensor) -> dict[str, Tensor]:
         """Weighted terms by name, of a target (B, H, W) int64; training adds them up and logs each."""

@@ -17,7 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segue.backbones import Backbone, TimmBackbone
-from segue.layers import ConvBNReLU, resize
+from segue.layers import ConvBNReLU, he_initialise, resize
+from segue.layers.ppm import refuse_single_values
 from segue.losses import cross_entropy
 from segue.models.network import Criterion, Network, Paper
 
@@ -88,13 +89,22 @@ def _crop_centre(maps: Tensor, like: Tensor) -> Tensor:
     return maps[..., top : top + like.shape[-2], left : left + like.shape[-1]]
 
 
-def _double_convolution(in_channels: int, channels: int, padding: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(in_channels, channels, 3, padding=padding),
-        nn.ReLU(inplace=True),
-        nn.Conv2d(channels, channels, 3, padding=padding),
-        nn.ReLU(inplace=True),
+def _double_convolution(in_channels: int, channels: int, padding: int, norm: bool) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for before in (in_channels, channels):
+        layers += [nn.Conv2d(before, channels, 3, padding=padding), nn.ReLU(inplace=True)]
+        if norm:
+            layers.append(nn.BatchNorm2d(channels))
+    return nn.Sequential(*layers)
+
+
+def _enlarge(in_channels: int, channels: int, bilinear: bool, relu: bool) -> nn.Sequential:
+    layers: list[nn.Module] = (
+        [nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False), nn.Conv2d(in_channels, channels, 1)]
+        if bilinear
+        else [nn.ConvTranspose2d(in_channels, channels, 2, stride=2)]
     )
+    return nn.Sequential(*layers, *([nn.ReLU(inplace=True)] if relu else []))
 
 
 class PaperUNet(UNet):
@@ -103,12 +113,13 @@ class PaperUNet(UNet):
     padding: 0 for the paper's valid convolutions; 1 for convolutions that keep the size.
     up_relu: a ReLU after each up-convolution, as the released network has and the figure has not.
     dropout: at the end of the contracting path, as the paper says; 0.5 in the released network.
+    bilinear: enlarge without weights and narrow by a 1x1 convolution, instead of 2x2 up-convolutions.
+    norm: BatchNorm after each ReLU of the 3x3 convolutions. These two are options of jvanvugt's pytorch-unet.
 
-    The valid form loses 92 pixels on every side. `forward` mirrors the picture's border by as much first, as the
-    paper's overlap-tile strategy does, so that its logits have the image's size; `valid_logits` is the bare map.
+    The valid form loses `margin` pixels on every side: 92 with five levels, half of 572 - 388 (Fig. 1). `forward`
+    mirrors the picture's border by as much first, as the paper's overlap-tile strategy does, so that its logits have
+    the image's size; `valid_logits` is the bare map.
     """
-
-    margin: ClassVar[int] = 92  # half of 572 - 388 (Fig. 1)
 
     def __init__(
         self,
@@ -119,38 +130,40 @@ class PaperUNet(UNet):
         padding: int = 0,
         up_relu: bool = False,
         dropout: float = 0.5,
+        bilinear: bool = False,
+        norm: bool = False,
         criterion: Criterion = cross_entropy,
     ) -> None:
         super().__init__()
-        if len(channels) != 5 and padding == 0:
-            raise ValueError(f"the valid form has 5 levels, channels names {len(channels)}")
         self.backbone = None
         self.num_classes = num_classes
         self.in_channels = in_channels
         self.padding = padding
         self.criterion = criterion
         self.down = nn.ModuleList(
-            _double_convolution(before, after, padding) for before, after in pairwise((in_channels, *channels))
+            _double_convolution(before, after, padding, norm) for before, after in pairwise((in_channels, *channels))
         )
         upward = list(pairwise(reversed(channels)))
-        self.upsample = nn.ModuleList(
-            nn.Sequential(nn.ConvTranspose2d(before, after, 2, stride=2), nn.ReLU(inplace=True))
-            if up_relu
-            else nn.Sequential(nn.ConvTranspose2d(before, after, 2, stride=2))
-            for before, after in upward
-        )
-        self.up = nn.ModuleList(_double_convolution(2 * after, after, padding) for _, after in upward)
+        self.upsample = nn.ModuleList(_enlarge(before, after, bilinear, up_relu) for before, after in upward)
+        self.up = nn.ModuleList(_double_convolution(2 * after, after, padding, norm) for _, after in upward)
+        # Two 3x3 convolutions take 4 cells from a side. With M = 2^(levels - 1) pixels in one of the coarsest cells, a
+        # coarsest side of b comes from a picture of M b + 8 M - 4 pixels and makes M b - 4 M + 4 logits.
+        self.multiple = 2 ** (len(channels) - 1)
+        self.margin = 6 * self.multiple - 4
         self.dropout = nn.Dropout(dropout)
         self.classify = nn.Conv2d(channels[0], num_classes, 1)
+        he_initialise(self)  # Sec. 3: without it, so deep a network without BatchNorm hardly starts to learn
+
+    def contract(self, images: Tensor) -> list[Tensor]:
+        """The contracting path's maps, finest first: the skips, and last the coarsest."""
+        maps = [self.down[0](images)]
+        for level in self.down[1:]:
+            maps.append(level(F.max_pool2d(maps[-1], 2)))
+        return maps
 
     def _scores(self, images: Tensor) -> Tensor:
-        skips = []
-        maps = images
-        for level in self.down[:-1]:
-            maps = level(maps)
-            skips.append(maps)
-            maps = F.max_pool2d(maps, 2)
-        maps = self.dropout(self.down[-1](maps))
+        *skips, maps = self.contract(images)
+        maps = self.dropout(maps)
         for upsample, level, skip in zip(self.upsample, self.up, reversed(skips), strict=True):
             maps = upsample(maps)
             maps = level(torch.cat([maps, _crop_centre(skip, like=maps)], dim=1))  # the order of the release
@@ -160,24 +173,26 @@ class PaperUNet(UNet):
     def valid_logits(self, images: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, K, H - 184, W - 184), as in Fig. 1; sides are 16 m + 60 with m of 8 or more.
 
-        Raises ValueError at other sides, where a pooling would meet an odd map, and for the padded form.
+        With other than five levels these numbers are `2 * margin` and `multiple`. Raises ValueError at other sides,
+        where a pooling would meet an odd map, and for the padded form.
         """
         if self.padding:
             raise ValueError("this U-Net is padded: its logits have the image's size already")
+        smallest = 2 * self.margin + 4
         for side in images.shape[-2:]:
-            if side < 188 or (side - 60) % 16:
-                raise ValueError(f"a side of {side}: valid sides are 188, 204, 220, ... (16 m + 60)")
+            if side < smallest or (side - smallest) % self.multiple:
+                valid = ", ".join(str(smallest + step * self.multiple) for step in range(3))
+                raise ValueError(f"a side of {side}: valid sides are {valid}, ...")
         return self._scores(images)
 
     def forward(self, images: Tensor) -> UNetOutput:
         height, width = images.shape[-2:]
         if self.padding:
-            multiple = 2 ** (len(self.down) - 1)
-            bottom, right = -height % multiple, -width % multiple
+            bottom, right = -height % self.multiple, -width % self.multiple
             padded = F.pad(images, (0, right, 0, bottom)) if bottom or right else images
             return UNetOutput(self._scores(padded)[..., :height, :width])
-        # The next valid side at or above H + 184 (at least 188); what is more than 184 goes to the bottom and right.
-        bottom, right = (max(188, side + 184 + (60 - side - 184) % 16) - side - self.margin for side in (height, width))
+        # The next valid side at or above H + 184, that is 184 and 4 + 16 m; what is more goes to the bottom and right.
+        bottom, right = (max(4, side + (4 - side) % self.multiple) - side + self.margin for side in (height, width))
         mirrored = mirror_border(images, left=self.margin, right=right, top=self.margin, bottom=bottom)
         return UNetOutput(self.valid_logits(mirrored)[..., :height, :width])
 
@@ -239,15 +254,22 @@ class PaddedUNet(UNet):
             below = out
         self.classify = nn.Conv2d(below, num_classes, 1)
 
+    def contract(self, images: Tensor) -> list[Tensor]:
+        """The contracting path's maps, finest first: the skips, and last the coarsest."""
+        maps = [self.down[0](images)]
+        for level in self.down[1:]:
+            pooled = F.max_pool2d(maps[-1], 2)
+            first = level.get_submodule("0")
+            assert isinstance(first, ConvBNReLU)
+            refuse_single_values(first, pooled)
+            maps.append(level(pooled))
+        return maps
+
     def forward(self, images: Tensor) -> UNetOutput:
         smallest = 2 ** (len(self.down) - 1)
         if min(images.shape[-2:]) < smallest:
             raise ValueError(f"pictures of {tuple(images.shape[-2:])}: this U-Net needs sides of at least {smallest}")
-        maps = self.down[0](images)
-        skips = []
-        for level in self.down[1:]:
-            skips.append(maps)
-            maps = level(F.max_pool2d(maps, 2))
+        *skips, maps = self.contract(images)
         for upsample, level, skip in zip(self.upsample, self.up, reversed(skips), strict=True):
             maps = upsample(maps)
             missing_rows = skip.shape[-2] - maps.shape[-2]

@@ -18,10 +18,10 @@ from segue.report.canvas import save_png, shortened, typeface
 from segue.report.measures import MEASURES, as_number
 
 # Okabe and Ito's colours, which stay apart for every kind of colour vision; without yellow, which vanishes on white.
-LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
 
-LINE = 11.0  # points from one name to the next
+SPACING = 11.0  # points from one name to the next
 NAME_WIDTH = 110.0  # points that a line's name may take
 MEASURES_TITLE = "measures on the validation split"
 
@@ -89,8 +89,8 @@ def _panel(axes: Axes, title: str, steps: np.ndarray, series: Mapping[str, np.nd
     few = len(steps) <= 20
     ends = []
     for index, (name, line) in enumerate(series.items()):
-        colour = LINES[index % len(LINES)]
-        dash = ("-", "--", ":")[index // len(LINES) % 3]
+        colour = COLOURS[index % len(COLOURS)]
+        dash = ("-", "--", ":")[index // len(COLOURS) % 3]
         known = np.isfinite(line)
         axes.plot(
             steps[known],
@@ -103,7 +103,8 @@ def _panel(axes: Axes, title: str, steps: np.ndarray, series: Mapping[str, np.nd
         )
         ends.append((float(line[known][-1]), name, colour))
     if title not in ("loss", MEASURES_TITLE):
-        axes.set_ylim(bottom=min(0.0, float(values.min())))  # a rate that hardly changes shall look so
+        # A rate that hardly changes shall look so; one that is zero still needs an axis.
+        axes.set_ylim(min(0.0, float(values.min())), max(1.08 * float(values.max()), 1e-9))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.yaxis.set_minor_formatter(NullFormatter())
     for side in ("top", "right"):
@@ -127,20 +128,22 @@ def _name_ends(axes: Axes, steps: np.ndarray, ends: Sequence[tuple[float, str, s
     box = axes.get_position()
     width, height = (box.width * figure.get_figwidth() * 72, box.height * figure.get_figheight() * 72)  # points
     ends = sorted(ends, key=lambda end: -end[0])
-    most = int(height // LINE)
+    most = int(height // SPACING)
     texts = [_shortened_end(value, name) for value, name, _ in ends[: most - 1 if len(ends) > most else most]]
     room = max(_points_wide(text) for text in texts) + 14
     axes.set_position((box.x0, box.y0, box.width * (1 - room / width), box.height))
     pad = 0.02 * (float(np.ptp(steps)) or 50.0)
     axes.set_xlim(steps.min() - pad, steps.max() + pad)
-    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, steps=[1, 2, 5, 10]) if np.ptp(steps) else FixedLocator([steps[0]]))
+    axes.xaxis.set_major_locator(
+        MaxNLocator(5, integer=True, steps=[1, 2, 5, 10]) if np.ptp(steps) else FixedLocator([steps[0]])
+    )
 
     def write(place: float, text: str, colour: str) -> None:
         axes.annotate(
             text, (1, place / height), (6, 0), "axes fraction", "offset points", fontsize=8, color=colour, va="center"
         )
 
-    lowest = LINE if len(ends) > len(texts) else 0.0
+    lowest = SPACING if len(ends) > len(texts) else 0.0
     at_zero, at_one = axes.transAxes.transform([(0, 0), (0, 1)])[:, 1]
     pixels = axes.transData.transform([(0, value) for value, _, _ in ends[: len(texts)]])[:, 1]
     wanted = (pixels - at_zero) / (at_one - at_zero) * height
@@ -154,9 +157,9 @@ def _spread(wanted: Sequence[float], lowest: float) -> list[float]:
     """Heights, from the highest down, moved as little as keeps them a line apart and above `lowest`."""
     places = list(wanted)
     for index in range(1, len(places)):
-        places[index] = min(places[index], places[index - 1] - LINE)
+        places[index] = min(places[index], places[index - 1] - SPACING)
     for index in reversed(range(len(places))):
-        places[index] = max(places[index], lowest + LINE * (len(places) - 1 - index))
+        places[index] = max(places[index], lowest + SPACING * (len(places) - 1 - index))
     return places
 
 

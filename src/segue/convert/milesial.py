@@ -1,0 +1,52 @@
+"""milesial/Pytorch-UNet: the padded U-Net with BatchNorm, with up-convolutions or bilinear."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from segue.convert.reference import Conversion, Source
+from segue.models.unet import PaddedUNet
+
+
+def _rename(name: str, levels: int) -> str:
+    """A double convolution's 0, 1, 3, 4 are our 0.0, 0.1, 1.0, 1.1."""
+    match = re.fullmatch(r"(inc|down|up)(\d*)\.(?:maxpool_conv\.1\.|conv\.)?double_conv\.(\d)\.(\w+)", name)
+    if match is not None:
+        part, number, index, leaf = match.groups()
+        stage = {"inc": "down.0", "down": f"down.{number}", "up": f"up.{int(number or 0) - 1}"}[part]
+        return f"{stage}.{int(index) // 3}.{int(index) % 3}.{leaf}"
+    name = re.sub(r"^up(\d)\.up\.", lambda m: f"upsample.{int(m[1]) - 1}.", name)
+    return name.replace("outc.conv.", "classify.")
+
+
+def _convert(state: Mapping[str, Tensor], args: Mapping[str, Any]) -> Conversion:
+    levels = 1 + sum(bool(re.fullmatch(r"down\d+\.maxpool_conv\.1\.double_conv\.0\.weight", name)) for name in state)
+    widths = [state["inc.double_conv.0.weight"].shape[0]]
+    widths += [state[f"down{index}.maxpool_conv.1.double_conv.0.weight"].shape[0] for index in range(1, levels)]
+    bilinear = "up1.up.weight" not in state
+    if bilinear:
+        widths[-1] *= 2  # the coarsest level has half of its channels then
+    network = PaddedUNet(
+        state["outc.conv.weight"].shape[0],
+        in_channels=state["inc.double_conv.0.weight"].shape[1],
+        channels=widths,
+        bilinear=bilinear,
+    )
+    # Checkpoints of the newer code carry the mask's values beside the tensors; the network does not compute with them.
+    unused = [name for name in state if name == "mask_values"]
+    tensors = {_rename(name, levels): tensor for name, tensor in state.items() if name not in unused}
+    return Conversion(network, tensors, unused)
+
+
+SOURCES = (
+    Source(
+        ("milesial/Pytorch-UNet",),
+        "unet",
+        lambda state: {"inc.double_conv.0.weight", "outc.conv.weight"} <= state.keys(),
+        _convert,
+    ),
+)

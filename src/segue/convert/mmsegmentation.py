@@ -1,0 +1,394 @@
+"""Checkpoints of open-mmlab/mmsegmentation: a ResNet, a decode head, often an auxiliary head.
+
+The backbone, the auxiliary head and the configuration are read here once; a decode head is one entry in `HEADS`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from segue.backbones import TimmBackbone
+from segue.backbones.timm import lay_out, use_caffe_layout
+from segue.convert.reference import Conversion, ConversionError, Rule, Source, rename
+from segue.convert.resnet import resnet_shape
+from segue.labels import IGNORE
+from segue.losses import cross_entropy
+from segue.models.danet import DANet
+from segue.models.deeplabv3 import DeepLabV3
+from segue.models.fcn_resnet import ConvolutionHead, FCNResNet
+from segue.models.network import Criterion, Network
+from segue.models.ocrnet import OCRNet
+from segue.models.pspnet import PSPNet
+from segue.models.upernet import UPerNet
+
+NAMES = ("open-mmlab/mmsegmentation",)
+
+
+def mean_over_all_pixels(logits: Tensor, target: Tensor) -> Tensor:
+    """mmsegmentation's cross entropy: the sum over labelled pixels divided by the number of all pixels.
+
+    That is its default, `avg_non_ignore=False`; `segue.losses.cross_entropy` divides by the labelled ones.
+    """
+    return F.cross_entropy(logits.float(), target, ignore_index=IGNORE, reduction="sum") / target.numel()
+
+
+@dataclass(frozen=True)
+class Segmentor:
+    """A checkpoint taken apart: what the builder of a decode head works with.
+
+    backbone: built, not yet filled.
+    state: the checkpoint's tensors, by mmsegmentation's names.
+    heads: configurations of the decode heads; one, or two in a cascade, which the last one ends.
+    num_classes: read from the last head's classifier.
+    auxiliary: weight of the auxiliary head's loss, 0 without such a head. auxiliary_channels: its width.
+    criterion: mmsegmentation's loss of one map.
+    """
+
+    backbone: TimmBackbone
+    state: Mapping[str, Tensor]
+    heads: Sequence[Mapping[str, Any]]
+    num_classes: int
+    auxiliary: float
+    auxiliary_channels: int | None
+    criterion: Criterion
+
+    @property
+    def head(self) -> Mapping[str, Any]:
+        """Configuration of the last decode head."""
+        return self.heads[-1]
+
+    @property
+    def align_corners(self) -> bool:
+        """Of the enlargement of the scores."""
+        return bool(self.head.get("align_corners", False))
+
+    @property
+    def dropout(self) -> float:
+        """Before the classifier."""
+        return float(self.head.get("dropout_ratio", 0.1))
+
+
+@dataclass(frozen=True)
+class Head:
+    """A kind of decode head.
+
+    network: the name of the network that it makes, as in `segue.models.MODELS`.
+    mark: beginning of a tensor's name (a regular expression) that this head alone has.
+    rules: mmsegmentation's names of its tensors -> this package's; see `rename`.
+    build: the network for a checkpoint.
+    dilated: whether the backbone is, in mmsegmentation's own files for this head.
+    """
+
+    network: str
+    mark: str
+    rules: Sequence[Rule]
+    build: Callable[[Segmentor], Network[Any]]
+    dilated: bool = True
+
+
+def conv_module(old: str, new: str) -> list[Rule]:
+    """Rules for one of mmcv's ConvModules (convolution, BN), `old`, that is a ConvBNReLU, `new`, here."""
+    return [(rf"{old}\.conv\.", rf"{new}.0."), (rf"{old}\.bn\.", rf"{new}.1.")]
+
+
+BACKBONE_RULES: list[Rule] = [
+    (r"backbone\.stem\.7\.", r"backbone.body.bn1."),  # the deep stem's last BN; its convolutions are 0, 3 and 6
+    (r"backbone\.stem\.", r"backbone.body.conv1."),
+    (r"backbone\.", r"backbone.body."),
+]
+AUXILIARY_RULES: list[Rule] = [
+    *conv_module(r"auxiliary_head\.convs\.0", r"auxiliary.0"),
+    (r"auxiliary_head\.conv_seg\.", r"auxiliary.2."),
+]
+
+
+def danet(segmentor: Segmentor) -> DANet:
+    """DAHead."""
+    query = segmentor.state["decode_head.pam.query_project.weight"]
+    return DANet(
+        segmentor.backbone,
+        segmentor.num_classes,
+        channels=query.shape[1],
+        attention_channels=query.shape[0],
+        dropout=segmentor.dropout,
+        auxiliary=segmentor.auxiliary,
+        auxiliary_channels=segmentor.auxiliary_channels,
+        align_corners=segmentor.align_corners,
+        criterion=segmentor.criterion,
+    )
+
+
+def deeplabv3(segmentor: Segmentor) -> DeepLabV3:
+    """ASPPHead; its first dilation, 1, stands for the 1x1 branch."""
+    dilations = tuple(segmentor.head.get("dilations", (1, 6, 12, 18)))
+    if dilations[0] != 1 or 1 in dilations[1:]:
+        raise ConversionError(f"ASPPHead with dilations {dilations}: the first one, and no other, has to be 1")
+    return DeepLabV3(
+        segmentor.backbone,
+        segmentor.num_classes,
+        rates=dilations[1:],
+        channels=segmentor.state["decode_head.bottleneck.conv.weight"].shape[0],
+        dropout=segmentor.dropout,
+        pool_first=True,
+        project_kernel=3,
+        auxiliary=segmentor.auxiliary,
+        auxiliary_channels=segmentor.auxiliary_channels,
+        align_corners=segmentor.align_corners,
+        criterion=segmentor.criterion,
+    )
+
+
+def fcn(segmentor: Segmentor) -> FCNResNet:
+    """FCNHead; how many convolutions it has, their kernels and whether it joins its input are read from the tensors."""
+    state, dilation = segmentor.state, segmentor.head.get("dilation", 1)
+    if dilation != 1:
+        raise ConversionError(f"FCNHead with dilation {dilation}; only 1 is known")
+    convolutions = [name for name in state if re.fullmatch(r"decode_head\.convs\.\d+\.conv\.weight", name)]
+    first = state["decode_head.convs.0.conv.weight"]
+    head = ConvolutionHead(
+        segmentor.backbone.channels[-1],
+        segmentor.num_classes,
+        first.shape[0],
+        convolutions=len(convolutions),
+        kernel=first.shape[-1],
+        join="decode_head.conv_cat.conv.weight" in state,
+        dropout=segmentor.dropout,
+    )
+    return FCNResNet(
+        segmentor.backbone,
+        segmentor.num_classes,
+        head=head,
+        auxiliary=segmentor.auxiliary,
+        auxiliary_channels=segmentor.auxiliary_channels,
+        align_corners=segmentor.align_corners,
+        criterion=segmentor.criterion,
+    )
+
+
+def pspnet(segmentor: Segmentor) -> PSPNet:
+    """PSPHead."""
+    return PSPNet(
+        segmentor.backbone,
+        segmentor.num_classes,
+        channels=segmentor.state["decode_head.bottleneck.conv.weight"].shape[0],
+        bins=_pool_scales(segmentor),
+        dropout=segmentor.dropout,
+        auxiliary=segmentor.auxiliary,
+        auxiliary_channels=segmentor.auxiliary_channels,
+        criterion=segmentor.criterion,
+    )
+
+
+def upernet(segmentor: Segmentor) -> UPerNet:
+    """UPerHead on all four stages."""
+    return UPerNet(
+        segmentor.backbone,
+        segmentor.num_classes,
+        channels=segmentor.state["decode_head.fpn_bottleneck.conv.weight"].shape[0],
+        bins=_pool_scales(segmentor),
+        dropout=segmentor.dropout,
+        auxiliary=segmentor.auxiliary,
+        auxiliary_channels=segmentor.auxiliary_channels,
+        criterion=segmentor.criterion,
+    )
+
+
+def _pool_scales(segmentor: Segmentor) -> tuple[int, ...]:
+    if segmentor.align_corners:
+        raise ConversionError("pooled maps enlarged with align_corners=True; only False is known")
+    return tuple(segmentor.head.get("pool_scales", (1, 2, 3, 6)))
+
+
+def ocrnet(segmentor: Segmentor) -> OCRNet:
+    """OCRHead, behind an FCNHead in a cascade."""
+    state, scale = segmentor.state, segmentor.head.get("scale", 1)
+    if scale != 1:
+        raise ConversionError(f"OCRHead with scale {scale}; only 1 is known")
+    return OCRNet(
+        segmentor.backbone,
+        segmentor.num_classes,
+        channels=state["decode_head.1.bottleneck.conv.weight"].shape[0],
+        transform_channels=state["decode_head.1.object_context_block.value_project.conv.weight"].shape[0],
+        region_channels=state["decode_head.0.convs.0.conv.weight"].shape[0],
+        dropout=segmentor.dropout,
+        auxiliary_weight=_loss(segmentor.heads[0]).get("loss_weight", 1.0) if len(segmentor.heads) > 1 else 0.4,
+        align_corners=segmentor.align_corners,
+        criterion=segmentor.criterion,
+    )
+
+
+HEADS: dict[str, Head] = {
+    "DAHead": Head(
+        "danet",
+        r"decode_head\.pam\.",
+        [
+            *conv_module(r"decode_head\.pam_in_conv", "pam_in"),
+            *conv_module(r"decode_head\.pam_out_conv", "pam_out"),
+            *conv_module(r"decode_head\.cam_in_conv", "cam_in"),
+            *conv_module(r"decode_head\.cam_out_conv", "cam_out"),
+            (r"decode_head\.pam\.(query|key|value)_project\.", r"pam.\1."),
+            (r"decode_head\.pam\.gamma\.scale", "pam.alpha"),
+            (r"decode_head\.cam\.gamma\.scale", "cam.beta"),
+            (r"decode_head\.pam_conv_seg\.", "classify_pam.1."),
+            (r"decode_head\.cam_conv_seg\.", "classify_cam.1."),
+            (r"decode_head\.conv_seg\.", "classify_sum.1."),
+        ],
+        danet,
+    ),
+    "ASPPHead": Head(
+        "deeplabv3",
+        r"decode_head\.aspp_modules\.",
+        [
+            (r"decode_head\.aspp_modules\.(\d+)\.conv\.", r"aspp.branches.\1.0."),
+            (r"decode_head\.aspp_modules\.(\d+)\.bn\.", r"aspp.branches.\1.1."),
+            *conv_module(r"decode_head\.image_pool\.1", "aspp.image_pooling.project"),
+            *conv_module(r"decode_head\.bottleneck", "aspp.project"),
+            (r"decode_head\.conv_seg\.", "classify."),
+        ],
+        deeplabv3,
+    ),
+    "FCNHead": Head(
+        "fcn",
+        r"decode_head\.convs\.\d+\.conv\.",
+        [
+            *conv_module(r"decode_head\.convs\.(\d+)", r"head.convolutions.\1"),
+            *conv_module(r"decode_head\.conv_cat", "head.join"),
+            (r"decode_head\.conv_seg\.", "head.classify."),
+        ],
+        fcn,
+    ),
+    # Before PSPHead, whose tensors it has as well.
+    "UPerHead": Head(
+        "upernet",
+        r"decode_head\.fpn_bottleneck\.",
+        [
+            *conv_module(r"decode_head\.psp_modules\.(\d+)\.1", r"pyramid.ppm.project.\1"),
+            *conv_module(r"decode_head\.bottleneck", "pyramid.ppm.fuse"),
+            *conv_module(r"decode_head\.lateral_convs\.(\d+)", r"pyramid.lateral.\1"),
+            *conv_module(r"decode_head\.fpn_convs\.(\d+)", r"pyramid.smooth.\1"),
+            *conv_module(r"decode_head\.fpn_bottleneck", "pyramid.fuse"),
+            (r"decode_head\.conv_seg\.", "classify."),
+        ],
+        upernet,
+        dilated=False,
+    ),
+    "PSPHead": Head(
+        "pspnet",
+        r"decode_head\.psp_modules\.",
+        [
+            *conv_module(r"decode_head\.psp_modules\.(\d+)\.1", r"ppm.project.\1"),
+            *conv_module(r"decode_head\.bottleneck", "ppm.fuse"),
+            (r"decode_head\.conv_seg\.", "classify."),
+        ],
+        pspnet,
+    ),
+    "OCRHead": Head(
+        "ocrnet",
+        r"decode_head\.1\.object_context_block\.",
+        [
+            *conv_module(r"decode_head\.0\.convs\.0", "regions.0"),
+            (r"decode_head\.0\.conv_seg\.", "regions.2."),
+            *conv_module(
+                r"decode_head\.1\.object_context_block\.(query|key)_project\.(\d)", r"context.attention.\1.\2"
+            ),
+            *conv_module(r"decode_head\.1\.object_context_block\.(value|out)_project", r"context.attention.\1"),
+            *conv_module(r"decode_head\.1\.object_context_block\.bottleneck", "context.fuse"),
+            *conv_module(r"decode_head\.1\.bottleneck", "bottleneck"),
+            (r"decode_head\.1\.conv_seg\.", "classify."),
+        ],
+        ocrnet,
+    ),
+}
+"""Decode heads by their type in a configuration."""
+
+
+def _recognise(head: Head, state: Mapping[str, Tensor]) -> bool:
+    return "backbone.layer1.0.conv1.weight" in state and any(re.match(head.mark, name) for name in state)
+
+
+def _convert(head: Head, state: Mapping[str, Tensor], args: Mapping[str, Any]) -> Conversion:
+    backbone_config, heads, auxiliary_config = read_config(args, head.dilated)
+    tensors, unused = rename(state, [*head.rules, *BACKBONE_RULES, *AUXILIARY_RULES])
+    classifiers = [tensor for name, tensor in state.items() if re.match(r"decode_head\.(\d+\.)?conv_seg\.weight", name)]
+    auxiliary_convolution = state.get("auxiliary_head.convs.0.conv.weight")
+    if classifiers[-1].shape[0] == 1:
+        raise ConversionError("the checkpoint has one score per pixel (out_channels=1); here two classes have two")
+    if auxiliary_convolution is not None and auxiliary_config.get("in_index", 2) not in (2, -2):
+        raise ConversionError(
+            f"the auxiliary head reads stage {auxiliary_config['in_index']}; only 2, the third, is known"
+        )
+    segmentor = Segmentor(
+        backbone=build_backbone(tensors, backbone_config),
+        state=state,
+        heads=heads,
+        num_classes=classifiers[-1].shape[0],
+        auxiliary=0.0 if auxiliary_convolution is None else _loss(auxiliary_config).get("loss_weight", 1.0),
+        auxiliary_channels=None if auxiliary_convolution is None else auxiliary_convolution.shape[0],
+        criterion=cross_entropy if _loss(heads[-1]).get("avg_non_ignore", False) else mean_over_all_pixels,
+    )
+    return Conversion(head.build(segmentor), tensors, unused)
+
+
+def _loss(head: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A head's loss, the first one where it has several."""
+    loss = head.get("loss_decode", {})
+    return loss if isinstance(loss, Mapping) else loss[0]
+
+
+Config = Mapping[str, Any]
+
+
+def read_config(args: Config, dilated: bool = True) -> tuple[Config, Sequence[Config], Config]:
+    """A segmentor's arguments -> configurations of its backbone, its decode heads and its auxiliary head.
+
+    args: the `model` of a configuration file, or that file's whole content; or, in short, the keys of the backbone
+    and `head`, that of the decode head, side by side. What the short form leaves out is as in mmsegmentation's
+    `_base_/models` files, which dilate the backbone or do not; what the long form leaves out is as in its classes.
+    """
+    args = args.get("model", args)
+    if isinstance(args.get("backbone"), Mapping) or "decode_head" in args:
+        heads = args.get("decode_head", {})
+        auxiliary = args.get("auxiliary_head") or {}
+        if not isinstance(auxiliary, Mapping):
+            if len(auxiliary) > 1:
+                raise ConversionError(f"{len(auxiliary)} auxiliary heads; one is known")
+            auxiliary = auxiliary[0]
+        return args.get("backbone", {}), [heads] if isinstance(heads, Mapping) else list(heads), auxiliary
+    strides, dilations = ((1, 2, 1, 1), (1, 1, 2, 4)) if dilated else ((1, 2, 2, 2), (1, 1, 1, 1))
+    backbone = {"strides": strides, "dilations": dilations, "contract_dilation": True, **args}
+    head = {"align_corners": args.get("align_corners", False), **args.get("head", {})}
+    return backbone, [head], {"loss_decode": {"loss_weight": 0.4}}
+
+
+def build_backbone(tensors: Mapping[str, Tensor], config: Config) -> TimmBackbone:
+    """ResNet, ResNetV1c or ResNetV1d for tensors by this package's names (`backbone.body...`), not yet filled.
+
+    A stage's dilation holds for all of its blocks, the first one too unless `contract_dilation` halves it;
+    `multi_grid` gives the dilations of the last stage's blocks themselves, not factors. Basic blocks dilate their first
+    convolution only.
+    """
+    shape = resnet_shape(tensors, "backbone.body.")
+    backbone = TimmBackbone(shape.name, in_channels=shape.in_channels, width=shape.width)
+    if config.get("style", "pytorch") == "caffe":
+        use_caffe_layout(backbone.body)
+        backbone.body.maxpool.ceil_mode = False
+    dilations = []
+    for blocks, dilation in zip(shape.blocks, config.get("dilations", (1, 1, 1, 1)), strict=True):
+        first = dilation // 2 if dilation > 1 and config.get("contract_dilation", False) else dilation
+        dilations.append([first, *[dilation] * (blocks - 1)])
+    if config.get("multi_grid") is not None:
+        dilations[-1] = list(config["multi_grid"])[: shape.blocks[-1]]
+    lay_out(backbone, config.get("strides", (1, 2, 2, 2)), dilations)
+    return backbone
+
+
+SOURCES = tuple(
+    Source(NAMES, head.network, partial(_recognise, head), partial(_convert, head)) for head in HEADS.values()
+)

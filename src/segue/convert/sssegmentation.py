@@ -1,0 +1,197 @@
+"""Checkpoints of SegmentationBLWX/sssegmentation, the code of MCIBI's authors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from segue.backbones import TimmBackbone
+from segue.backbones.timm import lay_out
+from segue.convert.reference import Conversion, ConversionError, Rule, Source, rename
+from segue.convert.resnet import resnet_shape
+from segue.models.mcibi import (
+    MCIBI,
+    ASPPContext,
+    BeyondImage,
+    ClassMemory,
+    Context,
+    OCRContext,
+    PPMContext,
+    UPerContext,
+)
+
+NAMES = ("SegmentationBLWX/sssegmentation", "CharlesPikachu/mcibi")
+
+Tensors = Mapping[str, Tensor]
+
+
+def attention_rules(old: str, new: str) -> list[Rule]:
+    """Rules for a SelfAttentionBlock, `old`, that is a ContextAttention, `new`, here."""
+    return [(rf"{old}\.(query|key|value|out)_project\.", rf"{new}.\1.")]
+
+
+def decoder_rules(old: str, new: str) -> list[Rule]:
+    """Rules for a decoder: convolution, BN, ReLU, dropout, classifier."""
+    return [(rf"{old}\.([01])\.", rf"{new}.0.\1."), (rf"{old}\.4\.", rf"{new}.2.")]
+
+
+def _under(old: str, new: str, rules: Sequence[Rule]) -> list[Rule]:
+    """The same rules for tensors whose names, old and new, have something in front."""
+    return [(rf"{old}{pattern}", f"{new}{replacement}") for pattern, replacement in rules]
+
+
+BACKBONE_RULES: list[Rule] = [
+    (r"backbone_net\.stem\.7\.", "backbone.body.bn1."),  # the deep stem's last BN; its convolutions are 0, 3 and 6
+    (r"backbone_net\.stem\.", "backbone.body.conv1."),
+    (r"backbone_net\.", "backbone.body."),
+]
+MEMORY_RULES: list[Rule] = [
+    (r"memory$", "memory.rows"),
+    *attention_rules("self_attention", "beyond.refine"),
+    (r"bottleneck\.", "beyond.fuse."),
+    *attention_rules("self_attention_ms", "refine_within"),
+    (r"bottleneck_ms\.", "fuse_within."),
+]
+RULES: list[Rule] = [
+    *BACKBONE_RULES,
+    *_under(r"memory_module\.", "", MEMORY_RULES),
+    *decoder_rules("decoder_stage1", "classify_first"),
+    *decoder_rules("decoder_stage2", "classify"),
+    *decoder_rules("auxiliary_decoder", "auxiliary"),
+]
+PPM_RULES: list[Rule] = [
+    (r"branches\.(\d)\.1\.", r"ppm.project.\1.0."),
+    (r"branches\.(\d)\.2\.", r"ppm.project.\1.1."),
+    (r"bottleneck\.", "ppm.fuse."),
+]
+ASPP_RULES: list[Rule] = [
+    (r"parallel_branches\.", "aspp.branches."),
+    (r"global_branch\.1\.", "aspp.image_pooling.project.0."),
+    (r"global_branch\.2\.", "aspp.image_pooling.project.1."),
+    (r"bottleneck\.", "aspp.project."),
+]
+OCR_RULES: list[Rule] = [
+    *attention_rules("block", "object_context.attention"),
+    (r"block\.bottleneck\.", "object_context.fuse."),
+    (r"bottleneck\.", "bottleneck."),
+]
+UPERNET_RULES: list[Rule] = [
+    *_under(r"ppm\.", "pyramid.", PPM_RULES),
+    (r"lateral\.", "pyramid.lateral."),
+    (r"fpn\.", "pyramid.smooth."),
+    (r"fuse\.", "pyramid.fuse."),
+]
+
+
+def build_backbone(state: Tensors, output_stride: int = 8) -> TimmBackbone:
+    """Its ResNet, with 7x7 or deep stem, for tensors by this package's names (`backbone.body...`); not yet filled.
+
+    The first block of a dilated stage has half the dilation; a basic block is dilated in its first convolution only.
+    """
+    shape = resnet_shape(state, "backbone.body.")
+    backbone = TimmBackbone(shape.name, in_channels=shape.in_channels, width=shape.width)
+    strides, rates = {
+        8: ((1, 2, 1, 1), (1, 1, 2, 4)),
+        16: ((1, 2, 2, 1), (1, 1, 1, 2)),
+        32: ((1, 2, 2, 2), (1, 1, 1, 1)),
+    }[output_stride]
+    dilations = [[max(1, rate // 2), *[rate] * (blocks - 1)] for blocks, rate in zip(shape.blocks, rates, strict=True)]
+    lay_out(backbone, strides, dilations)
+    return backbone
+
+
+def build_context(
+    state: Tensors, in_channels: Sequence[int], channels: int, options: Mapping[str, Any]
+) -> tuple[Context | None, list[Rule]]:
+    """The context within the image, known by its tensors' names, and the rules for them.
+
+    options: the arguments of the context module: `pool_scales` or `dilations`, the 1x1 branch's 1 among them.
+    """
+    names = [name.removeprefix("context_within_image_module.") for name in state if name.startswith("context_within")]
+    kinds = {name.split(".")[0] for name in names}
+    context: Context | None = None
+    rules: list[Rule] = []
+    if "parallel_branches" in kinds:
+        dilations = tuple(options.get("dilations", (1, 12, 24, 36)))
+        if dilations[0] != 1 or 1 in dilations[1:]:
+            raise ConversionError(f"ASPP with dilations {dilations}: the first one, and no other, has to be 1")
+        context, rules = ASPPContext(in_channels, channels, dilations[1:]), ASPP_RULES
+    elif "branches" in kinds:
+        context, rules = PPMContext(in_channels, channels, options.get("pool_scales", (1, 2, 3, 6))), PPM_RULES
+    elif "block" in kinds:
+        transform = state["context_within_image_module.block.query_project.0.0.weight"].shape[0]
+        context, rules = OCRContext(in_channels, channels, transform), OCR_RULES
+    elif "lateral" in kinds:
+        context, rules = UPerContext(in_channels, channels), UPERNET_RULES
+    return context, _under(r"context_within_image_module\.", "within.", rules)
+
+
+def convert_memory(state: Tensors, args: Mapping[str, Any]) -> tuple[ClassMemory, BeyondImage]:
+    """A FeaturesMemory alone -> the memory and the module that reads it, both filled.
+
+    args: `use_hard_aggregate`, and `strategy` of the update, "cosine_similarity" or "mean".
+    """
+    renamed, _ = rename(state, MEMORY_RULES)
+    rows = _rows(renamed.pop("memory.rows"))
+    memory = ClassMemory(*rows.shape, cosine=args.get("strategy", "cosine_similarity") != "mean")
+    memory.rows.copy_(rows)
+    transform = renamed["beyond.refine.query.0.0.weight"].shape[0]
+    beyond = BeyondImage(rows.shape[1], transform, hard=args.get("use_hard_aggregate", False))
+    beyond.load_state_dict({name.removeprefix("beyond."): tensor for name, tensor in renamed.items()})
+    return memory, beyond
+
+
+def _rows(memory: Tensor) -> Tensor:
+    if memory.shape[1] != 1:
+        raise ConversionError(f"the memory has {memory.shape[1]} rows per class (num_feats_per_cls); one is known")
+    return memory[:, 0]
+
+
+def _settings(args: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments side by side, also where they come as one of its configurations (backbone, head, ...)."""
+    head = args.get("head")
+    if head is None:
+        return dict(args)
+    update = head.get("update_cfg", {})
+    within = head.get("context_within_image", {})
+    return {
+        "outstride": args.get("backbone", {}).get("outstride", 8),
+        "context_args": within.get("cfg", {}),
+        "use_hard_aggregate": head.get("use_hard_aggregate", False),
+        "use_loss": head.get("use_loss", True),
+        "strategy": update.get("strategy", "cosine_similarity"),
+        **update.get("momentum_cfg", {}),
+    }
+
+
+def _convert(state: Tensors, args: Mapping[str, Any]) -> Conversion:
+    settings = _settings(args)
+    tensors, unused = rename(state, RULES)
+    backbone = build_backbone(tensors, settings.get("outstride", 8))
+    tensors["memory.rows"] = _rows(tensors["memory.rows"])
+    num_classes, channels = tensors["memory.rows"].shape
+    context, rules = build_context(state, backbone.channels, channels, settings.get("context_args", {}))
+    tensors, _ = rename(tensors, rules)
+    auxiliary = state.get("auxiliary_decoder.0.weight")
+    network = MCIBI(
+        backbone,
+        num_classes,
+        context=context,
+        channels=channels,
+        transform_channels=tensors["beyond.refine.query.0.0.weight"].shape[0],
+        auxiliary=0.0 if auxiliary is None else 0.4,
+        auxiliary_channels=channels if auxiliary is None else auxiliary.shape[0],
+        beta=1.0 if settings.get("use_loss", True) else 0.0,
+        momentum=settings.get("base_momentum", 0.9),
+        momentum_lr=settings.get("base_lr"),
+        cosine=settings.get("strategy", "cosine_similarity") != "mean",
+        hard=settings.get("use_hard_aggregate", False),
+    )
+    return Conversion(network, tensors, unused)
+
+
+SOURCES = (
+    Source(NAMES, "mcibi", lambda state: "memory_module.self_attention.out_project.0.weight" in state, _convert),
+)

@@ -1,0 +1,210 @@
+"""DeepLabv2: Semantic Image Segmentation with Deep Convolutional Nets, Atrous Convolution, and Fully Connected CRFs
+(Chen et al., TPAMI 2018, arXiv:1606.00915). The CRF is a step after prediction (`segue.crf`); the fusion of several
+scales is a network around this one (`segue.models.msc`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar, NamedTuple, Self
+
+import torch
+from torch import Tensor, nn
+
+from segue.backbones import Backbone, TimmBackbone
+from segue.backbones.vgg import CHANNELS, check_pretrained, fill_by_layer, pretrained_vgg16, scaled
+from segue.layers import AlignedAreas, AlignedCorners, Alignment, he_initialise
+from segue.losses import cross_entropy
+from segue.models.deeplabv1 import decimate, dilated_vgg16, start_classifier
+from segue.models.network import Criterion, Network, Paper
+
+STRIDE = 8
+
+
+class SummedASPP(nn.Module):
+    """Atrous spatial pyramid pooling: 3x3 convolutions at several rates, straight to the classes, added up (Fig. 7b).
+
+    [..., (B, C, h, w)] -> (B, K, h, w), of the last map. One rate of 12 makes the LargeFOV head.
+    """
+
+    def __init__(self, channels: int, num_classes: int, rates: Sequence[int]) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList(
+            nn.Conv2d(channels, num_classes, 3, padding=rate, dilation=rate) for rate in rates
+        )
+        for branch in self.branches:
+            start_classifier(branch)
+
+    def forward(self, features: list[Tensor]) -> Tensor:
+        return torch.stack([branch(features[-1]) for branch in self.branches]).sum(dim=0)
+
+
+class SummedScores(nn.Module):
+    """A 1x1 score layer for each of the backbone's maps, fc7 of several rates, added up: the head on VGG-16.
+
+    [(B, C, h, w), ...] -> (B, K, h, w).
+    """
+
+    def __init__(self, channels: Sequence[int], num_classes: int) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList(nn.Conv2d(before, num_classes, 1) for before in channels)
+        for branch in self.branches:
+            start_classifier(branch)
+
+    def forward(self, features: list[Tensor]) -> Tensor:
+        scores = [branch(maps) for branch, maps in zip(self.branches, features, strict=True)]
+        return torch.stack(scores).sum(dim=0)
+
+
+class FieldOfView(nn.Module):
+    """fc6, dilated, and fc7, each with ReLU and dropout: (B, C, h, w) -> (B, F, h, w). One branch of ASPP on VGG-16."""
+
+    def __init__(self, in_channels: int, channels: int, rate: int, dropout: float) -> None:
+        super().__init__()
+        self.fc6 = nn.Conv2d(in_channels, channels, 3, padding=rate, dilation=rate)
+        self.fc7 = nn.Conv2d(channels, channels, 1)
+        self.relu = nn.ReLU(inplace=True)
+        self.dropout = nn.Dropout(dropout)
+        he_initialise(self)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        maps = self.dropout(self.relu(self.fc6(maps)))
+        dropped: Tensor = self.dropout(self.relu(self.fc7(maps)))
+        return dropped
+
+
+class VGG16Fields(Backbone):
+    """VGG-16 at stride 8 and the classifier's fc6 and fc7 at several rates (Sec. 3.2, Fig. 7b) -> a map per rate."""
+
+    def __init__(
+        self,
+        *,
+        in_channels: int = 3,
+        channels: Sequence[int] = CHANNELS,
+        fc_channels: int = 1024,
+        rates: Sequence[int] = (6, 12, 18, 24),
+        dropout: float = 0.5,
+    ) -> None:
+        super().__init__()
+        self.name = "vgg16"
+        self.in_channels = in_channels
+        self.channels = (fc_channels,) * len(rates)
+        self.strides = (STRIDE,) * len(rates)
+        self.body = dilated_vgg16(in_channels, channels)
+        self.fields = nn.ModuleList(FieldOfView(channels[-1], fc_channels, rate, dropout) for rate in rates)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        pool5 = self.body(images)[-1]  # without v1's average pooling
+        return [field(pool5) for field in self.fields]
+
+
+class DeepLabV2Output(NamedTuple):
+    """What DeepLabv2 computes; the loss reads the coarse scores."""
+
+    logits: Tensor  # (B, K, H, W)
+    coarse: Tensor  # (B, K, h, w), at stride 8
+
+
+class DeepLabV2(Network[DeepLabV2Output]):
+    """A trunk at stride 8, ASPP, and the scores enlarged (Sec. 3).
+
+    head: the backbone's maps -> scores: SummedASPP on a ResNet, SummedScores on VGG16Fields.
+    alignment: how scores lie over the picture, and so how they are enlarged and which labels they are trained with.
+        The default is PyTorch's reading, which is exact at any size; AlignedCorners() is the authors'.
+
+    The authors train a ResNet with BatchNorm frozen, statistics, scales and shifts.
+    """
+
+    paper: ClassVar[Paper] = Paper(
+        "DeepLab: Semantic Image Segmentation with Deep Convolutional Nets, Atrous Convolution, and Fully Connected "
+        "CRFs",
+        "Chen et al.",
+        "TPAMI",
+        2018,
+        "1606.00915",
+    )
+    backbone: Backbone
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        head: nn.Module,
+        num_classes: int,
+        *,
+        alignment: Alignment | None = None,
+        criterion: Criterion = cross_entropy,
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = head
+        self.num_classes = num_classes
+        self.in_channels = backbone.in_channels
+        self.stride = backbone.strides[-1]
+        self.alignment = alignment or AlignedAreas()
+        self.criterion = criterion
+
+    @classmethod
+    def build(
+        cls,
+        num_classes: int,
+        *,
+        in_channels: int = 3,
+        backbone: str = "resnet101",
+        pretrained: bool = False,
+        weights: str | Path | None = None,
+        width: float = 1.0,
+        rates: Sequence[int] = (6, 12, 18, 24),
+        dropout: float = 0.5,
+        corners: bool = False,
+        criterion: Criterion = cross_entropy,
+    ) -> Self:
+        """DeepLabv2 on `vgg16`, or on a timm ResNet in Caffe's layout, every block of a dilated stage fully dilated.
+
+        rates: ASPP-L's (6, 12, 18, 24); ASPP-S's are (2, 4, 8, 12), LargeFOV's (12,).
+        dropout: after fc6 and fc7 of VGG-16. corners: align corners, as the authors do.
+        """
+        alignment = AlignedCorners() if corners else AlignedAreas()
+        if backbone != "vgg16":
+            encoder = TimmBackbone(
+                backbone,
+                in_channels=in_channels,
+                output_stride=STRIDE,
+                contract_dilation=False,
+                width=width,
+                pretrained=pretrained,
+                weights=weights,
+                caffe=True,
+            )
+            head = SummedASPP(encoder.channels[-1], num_classes, rates)
+            return cls(encoder, head, num_classes, alignment=alignment, criterion=criterion)
+        check_pretrained("deeplabv2 on vgg16", width, pretrained, weights)
+        (fc_channels,) = scaled((1024,), width)
+        trunk = VGG16Fields(
+            in_channels=in_channels,
+            channels=scaled(CHANNELS, width),
+            fc_channels=fc_channels,
+            rates=rates,
+            dropout=dropout,
+        )
+        if pretrained or weights is not None:
+            shapes = (fc_channels, trunk.body.channels[-1], 3, 3), (fc_channels, fc_channels, 1, 1)
+            fill_by_layer(
+                trunk, decimate(pretrained_vgg16(weights), *shapes), str(weights or "timm's vgg16"), in_channels
+            )
+        return cls(
+            trunk, SummedScores(trunk.channels, num_classes), num_classes, alignment=alignment, criterion=criterion
+        )
+
+    def scores(self, images: Tensor) -> DeepLabV2Output:
+        """(B, C, H, W) -> both fields at stride 8, a side of n pixels giving about n / 8 + 1 cells."""
+        coarse = self.head(self.backbone(images))
+        return DeepLabV2Output(coarse, coarse)
+
+    def forward(self, images: Tensor) -> DeepLabV2Output:
+        coarse = self.scores(images).coarse
+        return DeepLabV2Output(self.alignment.enlarge(coarse, images, self.stride), coarse)
+
+    def loss(self, output: DeepLabV2Output, target: Tensor) -> dict[str, Tensor]:
+        """The criterion of the coarse scores against the labels under their cells."""
+        return {"logits": self.criterion(output.coarse, self.alignment.labels(target, output.coarse, self.stride))}

@@ -1,0 +1,103 @@
+"""Checkpoints of segmentation_models.pytorch: networks number by number, and what their arguments mean."""
+
+import pytest
+import torch
+
+from parity import load
+from segue.convert import ConversionError, load_reference
+from segue.convert.smp import build_encoder
+
+SOURCE = "qubvel-org/segmentation_models.pytorch"
+
+
+def load_fixture(name):
+    fixture = load(name)
+    return fixture, load_reference(fixture.weights(), fixture.spec["source"], fixture.spec["args"])
+
+
+@pytest.mark.parametrize(
+    "name", ["unet_smp_resnet34", "deeplabv3_smp_resnet34", "pspnet_smp_resnet50", "upernet_smp_resnet50"]
+)
+def test_the_whole_network_matches(name):
+    fixture, network = load_fixture(name)
+    with torch.no_grad():
+        fixture.check("logits", network(fixture.image()).logits)
+
+
+def test_stages_that_pspnet_never_computes_are_listed():
+    fixture, network = load_fixture("pspnet_smp_resnet50")
+    behind = {name for name in fixture.weights() if name.startswith(("encoder.layer3.", "encoder.layer4."))}
+    assert set(network.unused_tensors) == behind
+    assert network.backbone.strides == (2, 4, 8)
+
+
+def test_a_dilated_stage_is_dilated_in_every_convolution():
+    encoder = build_encoder(load("deeplabv3_smp_resnet34").weights(), depth=5, output_stride=8)
+    for stage, dilation in (("layer2", 1), ("layer3", 2), ("layer4", 4)):
+        for block in getattr(encoder.body, stage):
+            assert block.conv1.dilation == block.conv2.dilation == (dilation, dilation)
+
+
+def test_the_output_stride_and_the_rates_come_from_the_arguments():
+    fixture = load("deeplabv3_smp_resnet34")
+    args = {"encoder_output_stride": 16, "decoder_atrous_rates": (6, 12, 18)}
+    network = load_reference(fixture.weights(), fixture.spec["source"], args)
+    assert network.backbone.strides[-2:] == (16, 16)
+    assert [branch[0].dilation[0] for branch in network.aspp.branches] == [1, 6, 12, 18]
+
+
+def test_one_score_becomes_two_whose_softmax_is_its_sigmoid():
+    fixture, network = load_fixture("unet_smp_resnet34")
+    state = fixture.weights()
+    for name in ("segmentation_head.0.weight", "segmentation_head.0.bias"):
+        state[name] = state[name][2:3]
+    binary = load_reference(state, SOURCE)
+    assert binary.num_classes == 2
+    images = fixture.image()[..., :64, :64]
+    with torch.no_grad():
+        score, probability = network(images).logits[:, 2], binary(images).logits.softmax(dim=1)[:, 1]
+    torch.testing.assert_close(probability, score.sigmoid())
+
+
+def test_what_is_not_known_is_refused_by_name():
+    state = load("unet_smp_resnet34").weights()
+    with pytest.raises(ConversionError, match="decoder_interpolation = 'bilinear'"):
+        load_reference(state, SOURCE, {"decoder_interpolation": "bilinear"})
+    attention = {"decoder.blocks.0.attention1.attention.cSE.1.weight": torch.zeros(48, 768, 1, 1)}
+    with pytest.raises(ConversionError, match=r"without a place: decoder\.blocks\.0\.attention1"):
+        load_reference(state | attention, SOURCE)
+
+
+smp_networks = {
+    "Unet": [
+        {"encoder_name": "resnet18", "in_channels": 4, "decoder_channels": (64, 48, 32, 16, 8)},
+        {"encoder_name": "resnet50", "encoder_depth": 3, "decoder_channels": (64, 32, 16)},
+        {"encoder_name": "resnext50_32x4d"},
+    ],
+    "DeepLabV3": [
+        {"encoder_name": "resnet50", "encoder_output_stride": 16},
+        {"encoder_name": "resnet18", "decoder_aspp_separable": True, "decoder_channels": 64, "in_channels": 1},
+    ],
+    "PSPNet": [
+        {"encoder_name": "resnet18", "psp_out_channels": 64},
+        {"encoder_name": "resnet34", "encoder_depth": 5, "in_channels": 2},
+    ],
+    "UPerNet": [
+        {"encoder_name": "resnet18", "decoder_channels": 32},
+        {"encoder_name": "resnet34", "encoder_depth": 4, "decoder_channels": 16},
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("network", "args"), [(network, args) for network, variants in smp_networks.items() for args in variants]
+)
+def test_the_installed_networks_are_matched(network, args):
+    smp = pytest.importorskip("segmentation_models_pytorch")
+    torch.manual_seed(0)
+    upsampling = {"upsampling": 2 ** args["encoder_depth"]} if network == "PSPNet" and "encoder_depth" in args else {}
+    reference = getattr(smp, network)(encoder_weights=None, classes=3, **args, **upsampling).eval()
+    converted = load_reference(reference.state_dict(), SOURCE, args)
+    images = torch.randn(2, args.get("in_channels", 3), 64, 96)
+    with torch.no_grad():
+        torch.testing.assert_close(converted(images).logits, reference(images), rtol=1e-4, atol=1e-4)
