@@ -105,7 +105,7 @@ class Card:
             network=mapping["network"],
             options=mapping["options"],
             labels=Labels.from_dict(mapping["labels"]),
-            preprocessing=Preprocessing(tuple(how["mean"]), tuple(how["std"]), how["shrink"], how["bgr"]),
+            preprocessing=Preprocessing(tuple(how["mean"]), tuple(how["std"]), how["shrink"], how.get("bgr", False)),
             measured=mapping.get("measured", {}),
             reference=mapping.get("reference", {}),
         )

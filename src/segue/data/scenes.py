@@ -279,7 +279,7 @@ class Scene:
         corners = -0.06 * (rows**2 + columns**2)
         grain = self.random((2, height, width, 3), dtype=np.float32)
         picture *= (1 + rough + slope + corners)[..., None]
-        picture += (grain[0] - grain[1]) * self.between(3, 14)
+        picture += (grain[0] - grain[1]) * self.between(2, 10)
         return np.clip(np.rint(picture), 0, 255).astype(np.uint8), classes
 
 
@@ -431,10 +431,10 @@ def populate(scene: Scene) -> None:
         scene.place(scene.between(0.08, 0.75), tree, (GROUND,), clear=3)
     traffic(scene)
     for _ in range(int(scene.between(3, 8))):
-        scene.place(scene.between(0.28, 1.02), person, (GROUND, ROAD))
+        scene.place(scene.between(0.5, 1.08), person, (GROUND, ROAD))
     for _ in range(int(scene.between(1, 4))):
-        scene.place(scene.between(0.2, 0.9), scene.one_of((lamp, lamp, sign)), (GROUND,))
-    if scene.chance(0.4):
+        scene.place(scene.between(0.4, 0.95), scene.one_of((lamp, lamp, sign)), (GROUND,))
+    if scene.chance(0.25):
         telegraph(scene)
     if scene.chance(0.35):
         scene.place(scene.between(0.3, 0.8), railing, (GROUND,))
@@ -648,7 +648,7 @@ def lamp(scene: Scene, x: float, y: float) -> None:
     top = y - scene.between(4.5, 6) * metre
     head = x + (1.2 if x < scene.width / 2 else -1.2) * metre
     post = scene.seen(scene.varied((88, 92, 96)), y)
-    scene.line(((x, y), (x, top), (head, top - 0.2 * metre)), 0.2 * metre, post, POLE)
+    scene.line(((x, y), (x, top), (head, top - 0.2 * metre)), 0.34 * metre, post, POLE)
     light = scene.seen(WHITE, y)
     if scene.weather.night:
         light = LAMPLIGHT
@@ -662,7 +662,7 @@ def sign(scene: Scene, x: float, y: float) -> None:
     metre = scene.metre(y)
     top = y - scene.between(2.4, 3.2) * metre
     rim = scene.seen(scene.one_of(((200, 36, 40), (40, 80, 180), (226, 190, 40))), y)
-    scene.line(((x, y), (x, top)), 0.16 * metre, scene.seen(METAL, y), POLE)
+    scene.line(((x, y), (x, top)), 0.3 * metre, scene.seen(METAL, y), POLE)
     if scene.chance(0.5):
         scene.oval(x, top, 0.5 * metre, 0.5 * metre, rim, POLE)
         scene.oval(x, top, 0.3 * metre, 0.3 * metre, scene.seen(WHITE, y), POLE)
