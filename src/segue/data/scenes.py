@@ -431,13 +431,13 @@ def populate(scene: Scene) -> None:
         scene.place(scene.between(0.08, 0.75), tree, (GROUND,), clear=3)
     traffic(scene)
     for _ in range(int(scene.between(3, 8))):
-        scene.place(scene.between(0.5, 1.08), person, (GROUND, ROAD))
+        scene.place(scene.between(0.55, 1.1), person, (GROUND, ROAD))
     for _ in range(int(scene.between(1, 4))):
         scene.place(scene.between(0.4, 0.95), scene.one_of((lamp, lamp, sign)), (GROUND,))
-    if scene.chance(0.25):
+    if scene.chance(0.15):
         telegraph(scene)
-    if scene.chance(0.35):
-        scene.place(scene.between(0.3, 0.8), railing, (GROUND,))
+    if scene.chance(0.25):
+        scene.place(scene.between(0.4, 0.9), railing, (GROUND,))
     for _ in range(int(scene.between(0, 2.5))):
         scene.place(scene.between(0.05, 0.6), boat, (WATER,))
 
