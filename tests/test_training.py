@@ -344,3 +344,9 @@ def test_every_criterion_trains(data, tmp_path, loss):
     rows = log_of(run.begin(recipe(data, loss=loss), out=str(tmp_path / "run")).folder)
     assert math.isfinite(float(rows[-1]["loss"]))
     assert float(rows[-1]["loss"]) < float(rows[0]["loss"])
+
+
+def test_trackers_are_told_what_the_log_holds(data, tmp_path):
+    changes = {"trackers": ["tensorboard"], "steps": 2, "validate_every": 1}
+    folder = run.begin(recipe(data, training=changes), out=str(tmp_path / "run")).folder
+    assert list((folder.parent).rglob("events.out.tfevents*"))
