@@ -619,7 +619,7 @@ def car_along(scene: Scene, x: float, y: float) -> None:
 
 def person(scene: Scene, x: float, y: float) -> None:
     """Somebody who walks, grown-up or child."""
-    tall = scene.between(1.45, 1.95) * (0.7 if scene.chance(0.15) else 1.0) * scene.metre(y)
+    tall = scene.between(1.75, 2.3) * (0.7 if scene.chance(0.15) else 1.0) * scene.metre(y)
     coat, trousers = scene.any_colour(), scene.any_colour()
     skin, hair = scene.one_of(SKINS), scene.one_of(HAIRS)
     stride, swing = scene.between(0.02, 0.14), scene.between(0.15, 0.26)
@@ -648,7 +648,7 @@ def lamp(scene: Scene, x: float, y: float) -> None:
     top = y - scene.between(4.5, 6) * metre
     head = x + (1.2 if x < scene.width / 2 else -1.2) * metre
     post = scene.seen(scene.varied((88, 92, 96)), y)
-    scene.line(((x, y), (x, top), (head, top - 0.2 * metre)), 0.34 * metre, post, POLE)
+    scene.line(((x, y), (x, top), (head, top - 0.2 * metre)), 0.44 * metre, post, POLE)
     light = scene.seen(WHITE, y)
     if scene.weather.night:
         light = LAMPLIGHT
@@ -662,7 +662,7 @@ def sign(scene: Scene, x: float, y: float) -> None:
     metre = scene.metre(y)
     top = y - scene.between(2.4, 3.2) * metre
     rim = scene.seen(scene.one_of(((200, 36, 40), (40, 80, 180), (226, 190, 40))), y)
-    scene.line(((x, y), (x, top)), 0.3 * metre, scene.seen(METAL, y), POLE)
+    scene.line(((x, y), (x, top)), 0.42 * metre, scene.seen(METAL, y), POLE)
     if scene.chance(0.5):
         scene.oval(x, top, 0.5 * metre, 0.5 * metre, rim, POLE)
         scene.oval(x, top, 0.3 * metre, 0.3 * metre, scene.seen(WHITE, y), POLE)
@@ -698,7 +698,7 @@ def telegraph_pole(
                 sag = 2 * metre * share * (1 - share)
                 wire.append((x0 + (x1 - x0) * share, y0 + (y1 - y0) * share + sag))
             scene.line(wire, 0, colour, POLE)
-        scene.line(((x, y), (x, y - 7 * metre)), 0.26 * metre, colour, POLE)
+        scene.line(((x, y), (x, y - 7 * metre)), 0.36 * metre, colour, POLE)
         scene.line(arms, 0.16 * metre, colour, POLE)
 
     return pole
@@ -710,7 +710,7 @@ def railing(scene: Scene, x: float, y: float) -> None:
     colour = scene.seen(scene.varied(scene.one_of(RAILINGS)), y)
     places = [x + (index - (posts - 1) / 2) * 1.4 * metre for index in range(posts)]
     for place in places:
-        scene.line(((place, y), (place, y - 1.15 * metre)), 0.14 * metre, colour, POLE)
+        scene.line(((place, y), (place, y - 1.15 * metre)), 0.24 * metre, colour, POLE)
     for up in (0.5, 1.0):
         scene.line(((places[0], y - up * metre), (places[-1], y - up * metre)), 0.1 * metre, colour, POLE)
 
