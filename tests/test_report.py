@@ -184,7 +184,7 @@ def test_a_text_table_holds_classes_means_and_dashes():
     assert lines[0].split() == ["class", "IoU", "accuracy", "Dice", "pixels"]
     assert lines[2].split() == ["road", "50.00", "75.00", "66.67", "1,200"]
     assert lines[4].split() == ["absent", "–", "–", "–", "0"]
-    assert lines[6].split() == ["mean", "37.50", "75.00", "53.33", "1,200"]  # IoU: (50 + 25) / 2
+    assert lines[6].split() == ["mean", "37.50", "75.00", "53.33"]  # IoU: (50 + 25) / 2
     assert lines[7] == "pixel accuracy 90.00   frequency-weighted IoU 80.00"
 
 

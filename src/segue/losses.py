@@ -129,3 +129,20 @@ def _lovasz_extension(is_class: Tensor, probability: Tensor) -> Tensor:
     # as fractions, nothing cancels; a difference of float32 losses has few digits left among millions of pixels.
     gains = torch.where(is_class, 1 / union, intersection / (union * (union - 1)).clamp(min=1))
     return (errors * gains).sum()
+
+
+def binary_focal(logits: Tensor, target: Tensor, *, alpha: float | None = 0.25, gamma: float = 2.0) -> Tensor:
+    """The focal loss of yes or no at each pixel, as of border maps (Lin et al., ICCV 2017, arXiv:1708.02002, Eq. 5).
+
+    logits: of yes, of any shape. target: of the same shape, 1 for yes, 0 for no, `IGNORE`.
+    alpha: weight of the yes pixels, 1 - alpha that of the others; None weighs none. At gamma = 0 without alpha, this is
+    binary cross entropy. The mean is over the pixels that are not ignored, whatever their weights.
+    """
+    yes, kept = target == 1, target != IGNORE
+    logits = logits.float()
+    signed = torch.where(yes, logits, -logits)  # p_t = sigmoid(signed)
+    # (1 - p_t) ** gamma through its logarithm: exact for sure pixels, and with a derivative where 1 - p_t is zero.
+    losses = torch.exp(gamma * F.logsigmoid(-signed)) * -F.logsigmoid(signed)
+    if alpha is not None:
+        losses = losses * torch.where(yes, alpha, 1 - alpha)
+    return losses.where(kept, 0).sum() / kept.sum().clamp(min=1)

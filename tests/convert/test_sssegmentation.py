@@ -20,7 +20,10 @@ def load_fixture(name):
 @pytest.mark.parametrize("context", CONTEXTS)
 def test_network_losses_and_memory_match_the_authors(context):
     fixture, network = load_fixture(f"mcibi_{context}_resnet50")
-    images, target, args = fixture.image(), fixture.target(), fixture.spec["args"]
+    # Attention behind an undamped ResNet magnifies rounding: the numbers themselves, made in float32, are 8e-5 to 1e-4
+    # away from what float64 gives on any machine, and float32 is as far from them unless it adds up in their order.
+    network = network.double()
+    images, target, args = fixture.image().double(), fixture.target(), fixture.spec["args"]
     with torch.no_grad():
         scores, output = network.scores(images), network(images)
         first_epoch, second_epoch = (
@@ -33,7 +36,7 @@ def test_network_losses_and_memory_match_the_authors(context):
         network.memory.rows.copy_(before)
         network.observe(output, target, second_epoch)
         terms = network.loss(output, target)
-    fixture.check("logits", scores.logits)
+    fixture.check("logits", scores.logits, tolerance=2e-4)
     fixture.check("stage1_logits", scores.first)
     fixture.check("aux_logits", scores.auxiliary)
     fixture.check("feats", scores.features[:, ::4])

@@ -109,7 +109,7 @@ def test_what_a_pixel_takes_from_the_memory():
     taken = []
     beyond = BeyondImage(2, 2)
     beyond.refine.register_forward_pre_hook(lambda module, inputs: taken.append(inputs[1].flatten(2)[0].T.tolist()))
-    first = pixels([100.0, 0.0], [0.0, 0.0], [0.0, 0.1])
+    first = pixels([1000.0, 0.0], [0.0, 0.0], [0.0, 0.1])
     beyond.eval()(torch.zeros(1, 2, 1, 3), first, rows)
     assert taken[-1][:2] == [[0, 2], [2, 4]]
     beyond.hard = True

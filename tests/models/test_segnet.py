@@ -54,7 +54,7 @@ def test_batch_norm_starts_at_one_and_a_thousandth():
 def test_every_size_from_one_pixel_on_works(network):
     with torch.device("meta"):
         built = network.build(5, width=1 / 16).eval()
-        for side in range(1, 70):
+        for side in (1, 2, 3, 8, 9, 16, 17, 31, 32, 33, 34, 45, 60):
             assert built(torch.empty(1, 3, side, 71 - side)).logits.shape == (1, 5, side, 71 - side)
 
 
@@ -95,9 +95,9 @@ def test_the_encoder_starts_from_a_vgg16_with_or_without_batch_norm(norm, tmp_pa
         torch.testing.assert_close(network.encode(images).maps, classifier.features(images), rtol=1e-4, atol=1e-5)
 
 
-def test_a_network_without_batch_norm_of_its_own_file_is_complete(tmp_path):
+def test_a_file_that_lacks_a_convolution_is_refused(tmp_path):
     state = Classifier().state_dict()
     del state["features.28.weight"]
     save_file(state, tmp_path / "vgg.safetensors")
-    with pytest.raises(ValueError, match="vgg.safetensors"):
+    with pytest.raises(ValueError, match=r"vgg\.safetensors: has 12 convolutions, VGG-16 has 13"):
         SegNet.build(5, width=1 / 16, weights=tmp_path / "vgg.safetensors")

@@ -6,6 +6,7 @@ Layers have the names of the authors' Caffe release, conv1_1 to conv5_3, fc6 and
 from __future__ import annotations
 
 import math
+import re
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -101,8 +102,8 @@ def vgg16_names(state: Mapping[str, Tensor], origin: str) -> dict[str, Tensor]:
     (4096, 4096, 1, 1). Those of `vgg16_bn` have their BatchNorm under conv1_1_bn and so on.
     """
     named: dict[str, Tensor] = {}
-    layers = sorted({int(name.split(".")[1]) for name in state if name.startswith("features.")})
-    if layers:
+    if "features.0.weight" in state:
+        layers = sorted(int(name.split(".")[1]) for name in state if re.fullmatch(r"features\.\d+\.weight", name))
         convolutions = [layer for layer in layers if state[f"features.{layer}.weight"].ndim == 4]
         if len(convolutions) != len(CONVOLUTIONS):
             raise ValueError(f"{origin}: has {len(convolutions)} convolutions, VGG-16 has {len(CONVOLUTIONS)}")

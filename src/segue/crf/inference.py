@@ -7,41 +7,44 @@ same authors, ICML 2013. The numbers are those of the authors' program, which py
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from segue.crf.kernels import Bilateral, Gaussian, Kernel, Normalization
-from segue.crf.permutohedral import Lattice, Rows, build_lattice
+from segue.crf.filters import Filters, Response, join, respond
+from segue.crf.kernels import APPEARANCE, SMOOTHNESS, Bilateral, Gaussian, Kernel
+from segue.crf.permutohedral import Rows
 from segue.labels import IGNORE
 
 SMALLEST_PROBABILITY = 1e-5
-"""Probabilities below it are raised to it before the logarithm, as pydensecrf does: no label is ever impossible."""
+"""Smaller ones are raised to it before the logarithm, as in pydensecrf: no label is ever impossible."""
 
-SUM_TOLERANCE = 1e-3
-"""How far a pixel's probabilities may be from a sum of one. A float32 softmax is within 1e-6, bfloat16 is not."""
+TOLERANCE = 1e-3
+"""How far from one a pixel's probabilities may sum. A softmax in float32 stays within 1e-6, in bfloat16 it does not."""
 
 
 def dense_crf(
     probabilities: Tensor,
     images: Tensor,
-    gaussian: Gaussian | None = Gaussian(),
-    bilateral: Bilateral | None = Bilateral(),
+    gaussian: Gaussian | None = SMOOTHNESS,
+    bilateral: Bilateral | None = APPEARANCE,
     iterations: int = 10,
 ) -> Tensor:
-    """Mean field inference (Algorithm 1): the marginals Q after `iterations` parallel updates.
+    """Mean field inference (NIPS 2011, Algorithm 1): the marginals Q after `iterations` updates of all pixels at once.
 
     probabilities: (B, K, H, W) float32, summing to one over K: a network's softmax, taken at the images' size.
     images: (B, 3, H, W) uint8, RGB, as read from the file: neither scaled nor normalised.
     gaussian, bilateral: the two kernels; None leaves one out.
 
-    Returns (B, K, H, W) float32, channels-last in memory. Gradients flow to the probabilities and into compatibilities.
-    Raises ValueError where probabilities are not numbers or do not sum to one, sizes differ, images are not 8-bit RGB, a
-    compatibility does not fit K, `iterations` is negative, or deviations are too small for float32.
+    Returns (B, K, H, W) float32, channels-last in memory. Gradients flow to the probabilities and into compatibilities
+    that are tensors. Computes in float32, whatever autocast says.
+    Raises ValueError where probabilities are not numbers or do not sum to one, sizes differ, images are not 8-bit
+    RGB, a compatibility does not fit K, `iterations` is negative, or a deviation is too small for float32.
     """
     _check(probabilities, images, (gaussian, bilateral), iterations)
     results = []
@@ -49,17 +52,18 @@ def dense_crf(
         for marginals in DenseCRF(image)._steps(probability, (gaussian, bilateral), iterations):
             last = marginals
         results.append(last)
-    return torch.stack(results) if len(results) > 1 else results[0][None]
+    stacked = torch.stack(results) if len(results) > 1 else results[0][None].contiguous()
+    return stacked.permute(0, 3, 1, 2)
 
 
 def dense_crf_steps(
     probabilities: Tensor,
     images: Tensor,
-    gaussian: Gaussian | None = Gaussian(),
-    bilateral: Bilateral | None = Bilateral(),
+    gaussian: Gaussian | None = SMOOTHNESS,
+    bilateral: Bilateral | None = APPEARANCE,
     iterations: int = 10,
 ) -> Iterator[Tensor]:
-    """Q after 0, 1, ..., `iterations` updates, each (B, K, H, W) float32; all else as in `dense_crf`.
+    """Q after 0, 1, ..., `iterations` updates, each (B, K, H, W) float32; all else is as in `dense_crf`.
 
     After 0 updates Q is the softmax of the unary: the probabilities, but for those that were raised to 1e-5.
     """
@@ -68,14 +72,14 @@ def dense_crf_steps(
         DenseCRF(image)._steps(probability, (gaussian, bilateral), iterations)
         for probability, image in zip(probabilities, images, strict=True)
     ]
-    return (torch.stack(results) for results in zip(*pictures, strict=True))
+    return (torch.stack(results).permute(0, 3, 1, 2) for results in zip(*pictures, strict=True))
 
 
 class DenseCRF:
-    """The CRF of one picture, for trying parameters: it keeps the lattice built last for either kernel.
+    """The CRF of one picture, for trying parameters: it keeps the lattice last built for either kernel.
 
-    A lattice depends on the picture and the deviations alone. Other compatibilities, normalisations, probabilities and
-    numbers of iterations build nothing anew, so let deviations vary slowest:
+    A lattice depends on the picture and the deviations alone. Another compatibility, normalisation, number of
+    iterations or other probabilities build nothing anew, so let deviations vary slowest:
 
         crf = DenseCRF(image)
         for compat in (3, 4, 5, 6):
@@ -86,193 +90,95 @@ class DenseCRF:
 
     def __init__(self, image: Tensor) -> None:
         self.image = image
-        self._kept: dict[type[Kernel], tuple[tuple[float, ...], _Response]] = {}
+        self._kept: dict[type[Kernel], tuple[tuple[float, ...], Response]] = {}
 
     def __call__(
         self,
         probability: Tensor,
-        gaussian: Gaussian | None = Gaussian(),
-        bilateral: Bilateral | None = Bilateral(),
+        gaussian: Gaussian | None = SMOOTHNESS,
+        bilateral: Bilateral | None = APPEARANCE,
         iterations: int = 10,
     ) -> Tensor:
         """(K, H, W) -> Q (K, H, W): `dense_crf` of this picture, with the same arguments and errors."""
         _check(probability[None], self.image[None], (gaussian, bilateral), iterations)
         for marginals in self._steps(probability, (gaussian, bilateral), iterations):
             last = marginals
-        return last
+        return last.contiguous().permute(2, 0, 1)
 
-    def _steps(self, probability: Tensor, kernels: tuple[Kernel | None, ...], iterations: int) -> Iterator[Tensor]:
-        """(K, H, W) -> Q (K, H, W) after 0, 1, ... updates. Without gradients, each is written over the one before."""
+    def _steps(self, probability: Tensor, kernels: Sequence[Kernel | None], iterations: int) -> Iterator[Tensor]:
+        """(K, H, W) -> Q (H, W, K) after 0, 1, ... updates; without gradients, each is written over the one before."""
+        device = probability.device
         num_classes, height, width = probability.shape
         present = [kernel for kernel in kernels if kernel is not None]
-        compats = [torch.as_tensor(kernel.compat, dtype=torch.float32).to(probability.device) for kernel in present]
-        differentiable = torch.is_grad_enabled() and any(x.requires_grad for x in (probability, *compats))
+        compats = [torch.as_tensor(kernel.compat, dtype=torch.float32, device=device) for kernel in present]
+        differentiable = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (probability, *compats))
 
-        # Pixels become rows: sparse products then move K neighbouring numbers at a time.
-        rows = probability.float().reshape(num_classes, -1).t().contiguous()
-        negative_unary = rows.clamp(min=SMALLEST_PROBABILITY).log()  # (N, K)
+        # Pixels are rows from here on: sparse products then move K neighbouring numbers at a time. PyTorch's softmax
+        # takes rows of fewer than 16 numbers one by one, ten times as slowly: fill them up with classes of
+        # probability zero.
+        more = max(0, 16 - num_classes) if device.type == "cpu" else 0
+        log_probability = probability.float().reshape(num_classes, -1).t().clamp(min=SMALLEST_PROBABILITY).log()
+        negative_unary = F.pad(log_probability, (0, more), value=-torch.inf).contiguous()  # (N, K and more)
+        compats = [F.pad(compat, (0, more, 0, more)) if compat.ndim else compat for compat in compats]
+
         marginals = torch.softmax(negative_unary, dim=1)
-        yield marginals.t().view(num_classes, height, width)
-        if not present:
-            for _ in range(iterations):
-                yield marginals.t().view(num_classes, height, width)
+        yield marginals[:, :num_classes].view(height, width, num_classes)
+        if not present:  # nothing is heard from other pixels
+            yield from itertools.repeat(marginals[:, :num_classes].view(height, width, num_classes), iterations)
             return
 
-        responses = [self._response(kernel, probability.device) for kernel in present]
-        names = [kernel.normalization for kernel in present]
-        filters = _join(responses, names)
-        adjoint = _join(responses, names, transposed=True) if differentiable else None
+        responses = [self._response(kernel, device) for kernel in present]
+        normalizations = [kernel.normalization for kernel in present]
+        filters = join(responses, normalizations)
+        adjoint = join(responses, normalizations, transposed=True) if differentiable else None
         for _ in range(iterations):
             messages = _weigh(_Spread.apply(marginals, filters, adjoint), filters, compats)
             if differentiable:
                 marginals = _Update.apply(messages, negative_unary, filters, adjoint)
             else:
-                _update(filters, messages, negative_unary, out=marginals)
-            yield marginals.t().view(num_classes, height, width)
+                _update(messages, negative_unary, filters, out=marginals)
+            yield marginals[:, :num_classes].view(height, width, num_classes)
 
-    def _response(self, kernel: Kernel, device: torch.device) -> _Response:
+    def _response(self, kernel: Kernel, device: torch.device) -> Response:
         deviations = kernel.deviations
         kept = self._kept.get(type(kernel))
-        if kept is not None and kept[0] == deviations and kept[1].total.device == device:
+        if kept is not None and kept[0] == deviations and kept[1].norm.device == device:
             return kept[1]
-        response = _Response.of(_features(self.image.to(device), deviations), self.image[0].numel())
+        response = respond(self.image.to(device), deviations)
         self._kept[type(kernel)] = deviations, response
         return response
 
 
-def unary_from_labels(labels: Tensor, num_classes: int, confidence: float = 0.7) -> Tensor:
-    """Probabilities for `dense_crf` out of a label map: annotations, or another method's hard decisions.
-
-    labels: (B, H, W), any integer type, 0..K-1; pixels that are `IGNORE` know nothing, and get 1 / K everywhere.
-    confidence: the probability of the label itself, above 0 and below 1; other classes share the rest.
-
-    Returns (B, K, H, W) float32; the unary energy is its negative logarithm, as everywhere.
-    Raises ValueError where a label is neither a class nor `IGNORE`, or `confidence` is not between 0 and 1.
-    """
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence is {confidence}, but it is a probability: choose it above 0 and below 1")
-    known = labels != IGNORE
-    classes = torch.where(known, labels, 0).long()
-    if classes.numel() and not (0 <= int(classes.min()) and int(classes.max()) < num_classes):
-        wrong = next(value for value in classes.unique().tolist() if not 0 <= value < num_classes)
-        raise ValueError(
-            f"the labels hold {wrong}, but there are {num_classes} classes: "
-            f"raise num_classes, or use {IGNORE} for pixels that nothing is known about"
-        )
-    batch, height, width = labels.shape
-    rest = (1 - confidence) / (num_classes - 1)
-    probabilities = torch.full((batch, num_classes, height, width), rest, device=labels.device)
-    probabilities.scatter_(1, classes[:, None], confidence)
-    return torch.where(known[:, None], probabilities, 1 / num_classes)
-
-
-class _Response(NamedTuple):
-    """A kernel on a picture, without its normalisation."""
-
-    lattice: Lattice
-    total: Tensor  # (N,): n_i = sum_j k(i, j)
-
-    @classmethod
-    def of(cls, features: Tensor, count: int) -> _Response:
-        lattice = build_lattice(features, count)
-        values = lattice.splat @ torch.ones(count, 1, device=features.device)
-        for axis in lattice.blur:
-            values = axis @ values
-        return cls(lattice, (lattice.slice @ values)[:, 0])
-
-    def factors(self, normalization: Normalization) -> tuple[Tensor, Tensor]:
-        """What each point's value is multiplied with before and after the filter, (N,) twice."""
-        total = self.total + 1e-20
-        one = torch.ones_like(total)
-        return {
-            "symmetric": (total.rsqrt(), total.rsqrt()),
-            "after": (one, 1 / total),
-            "before": (1 / total, one),
-            "none": (one, one),
-        }[normalization]
-
-
-class _Filters(NamedTuple):
-    """All kernels, normalised, as one filter: their vertices follow each other in one table of V rows."""
-
-    splat: Rows  # (V, N)
-    blur: tuple[tuple[Rows, ...], ...]  # for each kernel, the axes in their order; (V_m, V_m)
-    slice: Rows  # (N, V)
-
-    @property
-    def sizes(self) -> list[int]:
-        """V_m, the number of vertices of each kernel."""
-        return [len(axes[0].offsets) - 1 for axes in self.blur]
-
-    def blurred(self, table: Tensor) -> Tensor:
-        """(V, K) -> (V, K)."""
-        blocks = []
-        for block, axes in zip(table.split(self.sizes), self.blur, strict=True):
-            for axis in axes:
-                block = axis @ block
-            blocks.append(block)
-        return torch.cat(blocks)
-
-
-def _join(
-    responses: Sequence[_Response], normalizations: Sequence[Normalization], transposed: bool = False
-) -> _Filters:
-    """One filter out of many, with the normalisation in the weights. The transposed one carries gradients back."""
-    columns, offsets, values, corners, weights, blur = [], [], [], [], [], []
-    entries = vertices = 0
-    for (lattice, total), factors in zip(
-        responses, (r.factors(n) for r, n in zip(responses, normalizations, strict=True)), strict=True
-    ):
-        # `slice` is the transpose of `splat`, so that transposing the product swaps the factors and turns the blur round.
-        before, after = reversed(factors) if transposed else factors
-        blur.append(lattice.blur[::-1] if transposed else lattice.blur)
-        splat, slice_ = lattice.splat, lattice.slice
-        columns.append(splat.columns)
-        values.append(splat.values * before.index_select(0, splat.columns))
-        offsets.append(splat.offsets[:-1] + entries)
-        corners.append(slice_.columns.view(len(total), -1) + vertices)
-        weights.append(slice_.values.view(len(total), -1) * after[:, None])
-        entries += len(splat.columns)
-        vertices += len(splat.offsets) - 1
-    end = torch.full((1,), entries, dtype=torch.int32, device=total.device)
-    width = sum(corner.shape[1] for corner in corners)
-    regular = torch.arange(0, len(total) * width + 1, width, dtype=torch.int32, device=total.device)
-    return _Filters(
-        Rows(torch.cat(columns), torch.cat([*offsets, end]), torch.cat(values)),
-        tuple(blur),
-        Rows(torch.cat(corners, dim=1).view(-1), regular, torch.cat(weights, dim=1).view(-1)),
-    )
-
-
-def _weigh(table: Tensor, filters: _Filters, compats: Sequence[Tensor]) -> Tensor:
-    """Compatibility transform: vertices are fewer than pixels, and it commutes with slicing. (V, K) -> (V, K)."""
-    blocks = []
+def _weigh(table: Tensor, filters: Filters, compats: Sequence[Tensor]) -> Tensor:
+    """The compatibility transform (Algorithm 1), (V, K) -> (V, K): it commutes with `slice`, and vertices are fewer."""
     with torch.autocast(table.device.type, enabled=False):
-        for block, compat in zip(table.split(filters.sizes), compats, strict=True):
-            blocks.append(block * compat if compat.ndim == 0 else block @ ((compat + compat.t()) / -2))
-    return torch.cat(blocks)
+        return torch.cat(
+            [
+                part @ ((compat + compat.t()) / -2) if compat.ndim else part * compat
+                for part, compat in zip(table.split(filters.sizes), compats, strict=True)
+            ]
+        )
 
 
-def _update(filters: _Filters, messages: Tensor, negative_unary: Tensor, out: Tensor) -> Tensor:
-    """Softmax of the messages at every pixel less the unary: (V, K) and (N, K) -> (N, K), written to `out`."""
+def _update(messages: Tensor, negative_unary: Tensor, filters: Filters, out: Tensor) -> None:
+    """Every pixel reads the messages (V, K), adds its own opinion (N, K), and takes the softmax, written to `out`."""
     columns, offsets, values = filters.slice
-    total = len(negative_unary)
-    width = len(columns) // total
-    size = 1 << 13 if out.device.type == "cpu" else total  # keep a piece in the cache between the three steps
-    for i in range(0, total, size):
-        piece = slice(i, min(i + size, total))
-        entries = slice(piece.start * width, piece.stop * width)
-        local = Rows(columns[entries], offsets[: piece.stop - i + 1], values[entries])
-        energy = (local @ messages).add_(negative_unary[piece].detach())
-        torch.softmax(energy, dim=1, out=out[piece])
-    return out
+    count = len(negative_unary)
+    width = len(columns) // count
+    size = 1 << 13 if out.device.type == "cpu" else count  # all three steps on a piece while it is in the cache
+    for start in range(0, count, size):
+        stop = min(start + size, count)
+        entries = slice(start * width, stop * width)
+        piece = Rows(columns[entries], offsets[: stop - start + 1], values[entries])
+        energy = (piece @ messages).add_(negative_unary[start:stop].detach())
+        torch.softmax(energy, dim=1, out=out[start:stop])
 
 
 class _Spread(torch.autograd.Function):
     """Splat and blur: (N, K) -> (V, K)."""
 
     @staticmethod
-    def forward(ctx: Any, marginals: Tensor, filters: _Filters, adjoint: _Filters | None) -> Tensor:
+    def forward(ctx: Any, marginals: Tensor, filters: Filters, adjoint: Filters | None) -> Tensor:
         ctx.adjoint = adjoint
         return filters.blurred(filters.splat @ marginals)
 
@@ -283,11 +189,12 @@ class _Spread(torch.autograd.Function):
 
 
 class _Update(torch.autograd.Function):
-    """Slice, add the unary, softmax: (V, K) and (N, K) -> (N, K)."""
+    """Slice, unary and softmax: (V, K) and (N, K) -> (N, K)."""
 
     @staticmethod
-    def forward(ctx: Any, messages: Tensor, negative_unary: Tensor, filters: _Filters, adjoint: _Filters) -> Tensor:
-        marginals = _update(filters, messages, negative_unary, out=torch.empty_like(negative_unary))
+    def forward(ctx: Any, messages: Tensor, negative_unary: Tensor, filters: Filters, adjoint: Filters) -> Tensor:
+        marginals = torch.empty_like(negative_unary)
+        _update(messages, negative_unary, filters, out=marginals)
         ctx.adjoint = adjoint
         ctx.save_for_backward(marginals)
         return marginals
@@ -296,61 +203,76 @@ class _Update(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
         (marginals,) = ctx.saved_tensors
-        weighted = marginals * gradient
-        energy = weighted - marginals * weighted.sum(dim=1, keepdim=True)
+        share = marginals * gradient
+        energy = share - marginals * share.sum(dim=1, keepdim=True)
         return ctx.adjoint.splat @ energy, energy, None, None
 
 
-def _features(image: Tensor, deviations: Sequence[float]) -> Tensor:
-    """(3, H, W) -> (2 or 5, N): x and y, then, where deviations are given for it, the colour; each by its deviation.
+def unary_from_labels(labels: Tensor, num_classes: int, confidence: float = 0.7) -> Tensor:
+    """Probabilities for `dense_crf` out of a label map: an annotation to clean, or another method's decisions.
 
-    The authors' program takes pixels four at a time, and where their number is no multiple of four, it places the missing
-    ones at the origin. They have no value, but their vertices exist, and in small pictures let more of the blur through:
-    Q may change by 0.1. A black point in the first corner is added for them.
+    labels: (B, H, W) of any integer type, classes 0..K-1; where it is `IGNORE`, every class is as probable.
+    confidence: the probability of the labelled class, above 0 and below 1; the other classes share the rest.
+
+    Returns (B, K, H, W) float32; its negative logarithm is the unary energy.
+    Raises ValueError where there are fewer than two classes, a label is neither a class nor `IGNORE`, or `confidence`
+    is not between 0 and 1.
     """
-    _, height, width = image.shape
-    x = torch.arange(width, dtype=torch.float32, device=image.device).expand(height, width)
-    y = torch.arange(height, dtype=torch.float32, device=image.device)[:, None].expand(height, width)
-    planes = torch.stack([x, y, *image.float()][: len(deviations)]).view(len(deviations), -1)
-    if planes.shape[1] % 4:
-        planes = F.pad(planes, (0, 1))
-    return planes / torch.tensor(deviations, device=image.device)[:, None]
+    if num_classes < 2:
+        raise ValueError(f"num_classes is {num_classes}, but labels to choose from are at least 2")
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence is {confidence}, but a probability lies between 0 and 1; 0.7 is usual")
+    known = labels != IGNORE
+    classes = torch.where(known, labels, 0).long()
+    wrong = (classes < 0) | (classes >= num_classes)
+    if wrong.any():
+        b, row, column = wrong.nonzero()[0].tolist()
+        raise ValueError(
+            f"picture {b}, pixel ({row}, {column}): label {classes[b, row, column].item()}, but num_classes is "
+            f"{num_classes}; raise num_classes, or use {IGNORE} where nothing is known"
+        )
+    others = (1 - confidence) / (num_classes - 1)
+    probabilities = torch.full((len(labels), num_classes, *labels.shape[1:]), others, device=labels.device)
+    probabilities.scatter_(1, classes[:, None], confidence)
+    return torch.where(known[:, None], probabilities, 1 / num_classes)
 
 
 def _check(probabilities: Tensor, images: Tensor, kernels: Sequence[Kernel | None], iterations: int) -> None:
     if probabilities.ndim != 4 or not probabilities.is_floating_point() or probabilities.numel() == 0:
         raise ValueError(
             f"probabilities are {probabilities.dtype} of shape {tuple(probabilities.shape)}; "
-            "give floating-point numbers of shape (B, K, H, W), none of them zero"
+            "give float32 of shape (B, K, H, W), with at least one pixel"
         )
     if images.ndim != 4 or images.shape[1] != 3 or images.dtype != torch.uint8:
         raise ValueError(
             f"images are {images.dtype} of shape {tuple(images.shape)}; "
-            "give 8-bit RGB, uint8 of shape (B, 3, H, W), as read from the file"
+            "give the 8-bit RGB pictures as they were read, uint8 of shape (B, 3, H, W)"
         )
-    batch, num_classes, height, width = probabilities.shape
+    batch, num_classes = probabilities.shape[:2]
     if images.shape[0] != batch or images.shape[2:] != probabilities.shape[2:]:
         raise ValueError(
-            f"probabilities are {batch} of {height} x {width}, images {images.shape[0]} of {images.shape[2]} x "
-            f"{images.shape[3]} (B, H x W); resize the scores to the images' size before the softmax"
+            f"probabilities have shape {tuple(probabilities.shape)}, images {tuple(images.shape)}; "
+            "B, H and W must agree: resize scores to the images' size before the softmax"
         )
     values = probabilities.detach()
     # Written so that NaN fails: every comparison with it is false.
-    wrong = ~((values.sum(dim=1, dtype=torch.float32) - 1).abs() <= SUM_TOLERANCE)
-    wrong |= ~(values.amin(dim=1) >= -SUM_TOLERANCE)
-    if bool(wrong.any()):
-        b, row, column = wrong.nonzero()[0].tolist()
-        pixel = values[b, :, row, column]
+    right = (values.sum(dim=1, dtype=torch.float32) - 1).abs() <= TOLERANCE
+    right &= values.amin(dim=1) >= -TOLERANCE
+    if not right.all():
+        b, row, column = (~right).nonzero()[0].tolist()
+        pixel = values[b, :, row, column].float()
         raise ValueError(
-            f"picture {b}, pixel ({row}, {column}): the probabilities sum to {pixel.sum().item():.6g}, the smallest is "
-            f"{pixel.amin().item():.6g}; give the softmax of finite scores over dimension 1, in float32"
+            f"picture {b}, pixel ({row}, {column}): probabilities sum to {pixel.sum().item():.6g}, the smallest is "
+            f"{pixel.amin().item():.6g}; give a softmax of finite scores over dimension 1, computed in float32"
         )
     for kernel in kernels:
-        if kernel is not None and torch.as_tensor(kernel.compat).shape not in ((), (num_classes, num_classes)):
-            shape = tuple(torch.as_tensor(kernel.compat).shape)
+        if kernel is None:
+            continue
+        shape = tuple(torch.as_tensor(kernel.compat).shape)
+        if shape not in ((), (num_classes, num_classes)):
             raise ValueError(
-                f"{type(kernel).__name__}: compat has shape {shape} for {num_classes} classes; "
+                f"{type(kernel).__name__}: compat has shape {shape}, but there are {num_classes} classes; "
                 f"give a number, or a matrix of shape ({num_classes}, {num_classes})"
             )
     if iterations < 0:
-        raise ValueError(f"iterations is {iterations}; give 0, for the softmax of the unary, or more")
+        raise ValueError(f"iterations is {iterations}; give 0, which returns the softmax of the unary, or more")

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 LARGEST_FEATURE = 2.0**17
-"""Lattice coordinates are some ten times the features; float32 carries 24 bits, and a few must tell neighbours apart."""
+"""Lattice coordinates are some ten times as large; of the 24 bits of float32 a few must tell neighbours apart."""
 
 # Odd numbers below 2^60 without a pattern: multipliers of a linear hash.
 _MULTIPLIERS = (
@@ -40,8 +40,7 @@ class Rows(NamedTuple):
 
     def __matmul__(self, dense: Tensor) -> Tensor:
         """(R, C) @ (C, K) -> (R, K), without gradient."""
-        # Of PyTorch's ways to multiply by a sparse matrix this is the fastest on a processor, up to twice the CSR product,
-        # and the only one that is not called experimental.
+        # PyTorch's fastest way to multiply by a sparse matrix on a processor, up to twice as fast as its CSR tensors.
         return F.embedding_bag(
             self.columns,
             dense.detach(),
@@ -63,8 +62,8 @@ class Lattice(NamedTuple):
 def build_lattice(features: Tensor, count: int) -> Lattice:
     """The lattice of N = `count` points.
 
-    features: (d, N or more) float32, divided by the deviations: the kernel is exp(-|f_i - f_j|^2 / 2). Points beyond the
-        first N have no value; they only put vertices where the blur may pass.
+    features: (d, N or more) float32, divided by the deviations: the kernel is exp(-|f_i - f_j|^2 / 2). Points beyond
+        the first N have no value; they only put vertices where the blur may pass.
     Raises ValueError where features are so large that float32 cannot place them.
     """
     d, n = features.shape
@@ -72,8 +71,8 @@ def build_lattice(features: Tensor, count: int) -> Lattice:
     reach = features.abs().amax().item()
     if not reach <= LARGEST_FEATURE:
         raise ValueError(
-            f"the picture spans {reach:.3g} standard deviations, more than the {LARGEST_FEATURE:.0f} that float32 can tell "
-            "apart; raise sxy or srgb"
+            f"the picture spans {reach:.3g} deviations, but float32 tells at most {LARGEST_FEATURE:.0f} apart; "
+            "raise sxy or srgb"
         )
     cells, orders, weights = _simplices(features)
     # The filter's scale 1 / (1 + 2^-d) is split evenly, so that `slice` is the transpose of `splat`.
@@ -84,8 +83,9 @@ def build_lattice(features: Tensor, count: int) -> Lattice:
     for cell, stride in zip(cells, strides, strict=True):
         base += cell.to(dtype) * stride
 
-    # A vertex's coordinates all leave the same remainder k when divided by d + 1, so those of different k never coincide.
-    # Each k is numbered by itself: sort the codes, count where they change; the sorted points are the rows of `splat`.
+    # The coordinates of vertex k leave remainder k when divided by d + 1, so that vertices of different k never
+    # coincide. Each k is numbered by itself: sort the codes and count where they change; the sorted points are the
+    # rows of `splat`.
     columns = torch.empty(d + 1, n, dtype=torch.int32, device=device)
     values = torch.empty(d + 1, n, device=device)
     vertices = torch.empty(d + 1, n, dtype=torch.int32, device=device)
@@ -112,20 +112,19 @@ def build_lattice(features: Tensor, count: int) -> Lattice:
 
 
 def _strides(cells: Tensor) -> tuple[list[int], torch.dtype]:
-    """(d, N) -> d numbers such that sum(cell * stride), the code, is another one for every cell, and its integer type."""
+    """(d, N) -> d factors such that the code sum(cell * factor) differs between cells, and the codes' integer type."""
     low, high = torch.aminmax(cells, dim=1)
     strides, size = [], 1
-    for span in (
-        high - low + 4
-    ).tolist():  # vertices lie up to one cell lower, their neighbours one more to either side
+    # Vertices lie up to one cell lower than the simplex, and their neighbours one more to either side.
+    for span in (high - low + 4).tolist():
         strides.append(size)
         size *= span
     if size < 2**30:
         return strides, torch.int32
     if size < 2**62:
         return strides, torch.int64
-    # Too many cells to be counted. Codes wrap around instead, as hashes; that two of V vertices share one has a chance of
-    # V^2 / 2^65, below 1e-5 for any picture.
+    # Too many cells to be counted. Codes wrap around instead, as hashes; that two of V vertices share one has a
+    # chance of V^2 / 2^65, below 1e-5 for any picture.
     return list(_MULTIPLIERS[: len(strides)]), torch.int64
 
 
@@ -160,8 +159,9 @@ def _simplices(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 def _enclosing(features: Tensor, cells: Tensor, orders: Tensor, weights: Tensor) -> None:
     d = len(features)
-    # Of the whole filter, in lattice units (Sec. 3.3). This and the sums below are rounded to float32 in the order of the
-    # authors' program: points on the border of two simplices, which whole pixels often are, then fall to the same side.
+    # Of the whole filter, in lattice units (Sec. 3.3). This and the sums below are rounded to float32 in the order of
+    # the authors' program: points on the border of two simplices, which whole pixels often are, then fall to the same
+    # side.
     deviation = torch.tensor(math.sqrt(2 / 3) * (d + 1), dtype=torch.float32).item()
     scaled = [features[j] * (deviation / math.sqrt((j + 1) * (j + 2))) for j in range(d)]
 

@@ -1,7 +1,7 @@
 """Blocks that two or more networks use unchanged. They know torch and nothing else of this package."""
 
 from segue.layers.alignment import AlignedAreas, AlignedCorners, Alignment
-from segue.layers.aspp import ASPP
+from segue.layers.aspp import ASPP, ImagePooling
 from segue.layers.attention import attend, attention_rows
 from segue.layers.context_attention import ContextAttention
 from segue.layers.convolution import ConvBNReLU, FCNHead
@@ -21,6 +21,7 @@ __all__ = [
     "ConvBNReLU",
     "FCNHead",
     "FusedPyramid",
+    "ImagePooling",
     "ObjectContext",
     "attend",
     "attention_rows",

@@ -29,13 +29,13 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     query (B, D, N), key (B, D, M), value (B, C, M) -> (B, C, N), where
     out[:, :, j] = sum over i of softmax over i (query[:, :, j] . key[:, :, i]) value[:, :, i].
 
-    Products are not scaled. In half precision the products and the softmax are computed in float32, in which they
-    cannot overflow, and the weights are rounded to the values' type. Memory beyond the result and the gradients is some
+    Products are not scaled. Products of float16 are made in float32, where they cannot overflow; a softmax adds up in
+    float32 whatever its type. Memory beyond the result and the gradients is some
     tens of MiB, whatever N and M are. In a program made by `torch.export` it is three plain
     operators, which every runtime knows, and the whole table.
     """
     if _exporting():
-        exact = _at_least_float32(query.dtype)
+        exact = _products_type(query.dtype)
         weights = torch.softmax(query.to(exact).transpose(1, 2) @ key.to(exact), dim=-1).to(value.dtype)
         return value @ weights.transpose(1, 2)
     attended: Tensor = _attend(query, key, value)
@@ -44,12 +44,12 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
 def attention_rows(query: Tensor, key: Tensor) -> Tensor:
     """The table's rows of a few queries: (B, D, R), (B, D, M) -> (B, R, M), each row adding up to 1."""
-    exact = _at_least_float32(query.dtype)
+    exact = torch.promote_types(query.dtype, torch.float32)
     return torch.softmax(query.to(exact).transpose(1, 2) @ key.to(exact), dim=-1)
 
 
-def _at_least_float32(dtype: torch.dtype) -> torch.dtype:
-    return torch.promote_types(dtype, torch.float32)
+def _products_type(dtype: torch.dtype) -> torch.dtype:
+    return torch.float32 if dtype == torch.float16 else dtype
 
 
 # PyTorch 2.6 cannot tell; there an exported program holds the operator below, and needs this package to run.
@@ -77,8 +77,8 @@ def _like_values(query: Tensor, value: Tensor) -> Tensor:
 class _Memory:
     """Room for one block, taken once and used again for every block."""
 
-    def __init__(self, like: Tensor, dtype: torch.dtype) -> None:
-        self.room = like.new_empty(0, dtype=dtype)
+    def __init__(self, like: Tensor) -> None:
+        self.room = like.new_empty(0)
 
     def block(self, rows: int, columns: int) -> Tensor:
         """(rows, columns), with whatever was there."""
@@ -96,10 +96,10 @@ def _weights(query: Tensor, key: Tensor, memory: _Memory) -> Tensor:
 
 @torch.library.custom_op("segue::attend", mutates_args=(), schema="(Tensor query, Tensor key, Tensor value) -> Tensor")
 def _attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    exact = _at_least_float32(query.dtype)
     out = _like_values(query, value)
-    query, key = query.to(exact), key.to(exact)
-    memory = _Memory(query, exact)
+    products_type = _products_type(query.dtype)
+    query, key = query.to(products_type), key.to(products_type)
+    memory = _Memory(query)
     for picture, rows in _blocks(query, key, held=1):
         weights = _weights(query[picture, :, rows], key[picture], memory).to(value.dtype)
         torch.mm(value[picture], weights.T, out=out[picture, :, rows])
@@ -119,11 +119,12 @@ def _(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 def _attend_backward(
     query: Tensor, key: Tensor, value: Tensor, out: Tensor, grad: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    exact = _at_least_float32(query.dtype)
-    queries, keys = query.to(exact), key.to(exact)
-    query_grad, key_grad = torch.empty_like(queries), torch.zeros_like(keys)
-    value_grad = torch.zeros_like(value, dtype=exact)
-    memory, grad_memory = _Memory(queries, exact), _Memory(value, value.dtype)
+    products_type = _products_type(query.dtype)
+    queries, keys = query.to(products_type), key.to(products_type)
+    sums_type = torch.promote_types(value.dtype, torch.float32)
+    query_grad = torch.empty_like(query)
+    key_grad, value_grad = torch.zeros_like(key, dtype=sums_type), torch.zeros_like(value, dtype=sums_type)
+    memory, grad_memory = _Memory(queries), _Memory(value)
     for picture, rows in _blocks(queries, keys, held=2):
         weights = _weights(queries[picture, :, rows], keys[picture], memory)
         out_grad = grad[picture, :, rows]  # (C, rows)
@@ -131,11 +132,11 @@ def _attend_backward(
         torch.mm(out_grad.T, value[picture], out=weights_grad)
         _add_product(value_grad[picture], out_grad, weights.to(value.dtype))
         # A softmax's gradient is w * (g - the row's sum of w * g), and that sum is the one of out * its gradient, too.
-        row_sums = (out_grad.to(exact) * out[picture, :, rows]).sum(dim=0)
-        products_grad = weights_grad.to(exact).sub_(row_sums[:, None]).mul_(weights)
-        torch.mm(keys[picture], products_grad.T, out=query_grad[picture, :, rows])
-        key_grad[picture].addmm_(queries[picture, :, rows], products_grad)
-    return query_grad.to(query.dtype), key_grad.to(key.dtype), value_grad.to(value.dtype)
+        row_sums = (out_grad.to(sums_type) * out[picture, :, rows]).sum(dim=0)
+        products_grad = weights_grad.to(sums_type).sub_(row_sums[:, None]).mul_(weights).to(query.dtype)
+        torch.mm(key[picture], products_grad.T, out=query_grad[picture, :, rows])
+        _add_product(key_grad[picture], query[picture, :, rows], products_grad)
+    return query_grad, key_grad.to(key.dtype), value_grad.to(value.dtype)
 
 
 def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:

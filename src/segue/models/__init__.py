@@ -10,6 +10,7 @@ from segue.models.danet import DANet
 from segue.models.deeplabv1 import DeepLabV1
 from segue.models.deeplabv2 import DeepLabV2
 from segue.models.deeplabv3 import DeepLabV3
+from segue.models.dfn import DFN, NarrowDFN
 from segue.models.fcn import FCN8s, FCN8sAtOnce, FCN16s, FCN32s
 from segue.models.fcn_resnet import FCNResNet
 from segue.models.mcibi import MCIBI
@@ -17,6 +18,7 @@ from segue.models.msc import MultiScale
 from segue.models.network import Criterion, Network, Paper, Progress
 from segue.models.ocrnet import OCRNet
 from segue.models.pspnet import PSPNet
+from segue.models.refinenet import RefineNet
 from segue.models.segnet import SegNet, SegNetBasic
 from segue.models.unet import UNet
 from segue.models.upernet import UPerNet
@@ -27,6 +29,8 @@ MODELS: dict[str, type[Network[Any]]] = {
     "deeplabv2": DeepLabV2,
     "deeplabv2_msc": MultiScale,
     "deeplabv3": DeepLabV3,
+    "dfn": DFN,
+    "dfn_narrow": NarrowDFN,
     "fcn": FCNResNet,
     "fcn16s": FCN16s,
     "fcn32s": FCN32s,
@@ -35,6 +39,7 @@ MODELS: dict[str, type[Network[Any]]] = {
     "mcibi": MCIBI,
     "ocrnet": OCRNet,
     "pspnet": PSPNet,
+    "refinenet": RefineNet,
     "segnet": SegNet,
     "segnet_basic": SegNetBasic,
     "unet": UNet,  # type: ignore[type-abstract]  # its `build` picks one of three

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from segue.backbones import VGG16, AlexNet, Backbone, GoogLeNet, read_state
 from segue.backbones import alexnet as caffenet
+from segue.backbones.backbone import fill
 from segue.backbones.googlenet import googlenet_names
 from segue.backbones.vgg import CHANNELS, as_convolution, check_pretrained, fill_by_layer, pretrained_vgg16, scaled
 from segue.layers import he_initialise
@@ -217,7 +218,7 @@ class GoogLeNetTrunk(Trunk):
         _nothing_to_fetch("googlenet", pretrained)
         trunk = cls(in_channels=in_channels, width=width, dropout=0.4 if dropout is None else dropout)
         if weights is not None:
-            fill_by_layer(trunk, googlenet_names(read_state(weights)), str(weights), in_channels)
+            fill(trunk.body, googlenet_names(read_state(weights)), str(weights), in_channels)
         return trunk
 
     def forward(self, images: Tensor) -> list[Tensor]:

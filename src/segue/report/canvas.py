@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import unicodedata
 from functools import cache, lru_cache
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from segue.files import write_atomically
 from segue.labels import Colour
+from segue.report.text import one_line
 
 INK, QUIET, RULE, PAPER = (28, 30, 34), (104, 108, 116), (216, 218, 222), (255, 255, 255)
 
@@ -38,8 +38,7 @@ def _known_characters() -> frozenset[int]:
 
 def drawable(text: str) -> str:
     """Text on one line, with a box for each character that the font lacks."""
-    spaced = " ".join("".join(" " if unicodedata.category(one)[0] == "C" else one for one in text).split())
-    return "".join(one if ord(one) in _known_characters() else "\u25a1" for one in spaced)
+    return "".join(one if ord(one) in _known_characters() else "\u25a1" for one in one_line(text))
 
 
 @lru_cache(maxsize=4096)

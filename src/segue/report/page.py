@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import html
 import io
 import math
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ from segue.files import write_text
 from segue.pictures import fitted
 from segue.report.measures import MEASURES, as_number, in_percent
 from segue.report.tables import html_table
+from segue.report.text import escaped
 
 WIDEST, TALLEST = 2600, 16_000  # pixels of an embedded picture
 SHOWN = 0.6  # of a picture's pixels is its width on the page, so that it is sharp on fine screens
@@ -46,11 +46,11 @@ def write_report(
         _section("", _tiles(large) + _facts(small)),
         *(_section(caption, _figure(caption, path)) for caption, path in figures),
         _section("Per class", f'<div class="wide">{html_table(class_rows, summary)}</div>' if class_rows else ""),
-        _section("Recipe", f"<pre>{html.escape(recipe)}</pre>" if recipe else ""),
+        _section("Recipe", f"<pre>{escaped(recipe)}</pre>" if recipe else ""),
         _section("Environment", _facts(_flattened(environment))),
     ]
     page = Template(_part("page.html")).substitute(
-        title=html.escape(title),
+        title=escaped(title),
         style=_part("page.css"),
         script=_part("page.js"),
         body="\n".join(filter(None, parts)),
@@ -71,22 +71,21 @@ def _is_measure(key: str, value: object) -> bool:
 def _section(title: str, content: str) -> str:
     if not content:
         return ""
-    heading = f"<h2>{html.escape(title)}</h2>\n" if title else ""
+    heading = f"<h2>{escaped(title)}</h2>\n" if title else ""
     return f"<section>\n{heading}{content}\n</section>"
 
 
 def _tiles(measures: Mapping[str, object]) -> str:
     tiles = []
     for key, value in measures.items():
-        name, number = html.escape(MEASURES.get(key, key)), in_percent(as_number(value))
+        name, number = escaped(MEASURES.get(key, key)), in_percent(as_number(value))
         tiles.append(f"<div><dt>{name}</dt><dd>{number}<small> %</small></dd></div>")
     return f'<dl class="tiles">\n{"".join(tiles)}\n</dl>' if tiles else ""
 
 
 def _facts(values: Mapping[str, object]) -> str:
     lines = [
-        f"<div><dt>{html.escape(str(key))}</dt><dd>{html.escape(_plain(value))}</dd></div>"
-        for key, value in values.items()
+        f"<div><dt>{escaped(str(key))}</dt><dd>{escaped(_plain(value))}</dd></div>" for key, value in values.items()
     ]
     return f'<dl class="facts">\n{"".join(lines)}\n</dl>' if lines else ""
 
@@ -111,7 +110,7 @@ def _flattened(values: Mapping[str, object], prefix: str = "") -> dict[str, obje
 
 def _figure(caption: str, path: Path) -> str:
     address, width, height = _embedded(path)
-    text = html.escape(caption, quote=True)
+    text = escaped(caption)
     size = f'width="{width}" height="{height}" style="--width:{width * SHOWN:.0f}px"'
     return f'<figure class="wide"><img src="{address}" alt="{text}" {size}></figure>'
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import html
 import math
 import unicodedata
 from collections.abc import Mapping, Sequence
 
 from segue.report.measures import MEASURES, as_number, in_percent
+from segue.report.text import escaped, one_line
 
 COLUMNS = (("iou", "IoU"), ("accuracy", "accuracy"), ("dice", "Dice"), ("pixels", "pixels"))
 MEANS = (("iou", "miou"), ("accuracy", "mean_accuracy"), ("dice", "dice"))
@@ -61,7 +61,7 @@ def html_table(class_rows: Sequence[Mapping[str, object]], summary: Mapping[str,
         name, *cells = _cells(row)
         numbers = [as_number(row.get(key)) for key, _ in COLUMNS]
         swatch = _swatch_html(row.get("colour"))
-        fields = [f'<th scope="row" data-value="{index}">{swatch}{html.escape(name)}</th>']
+        fields = [f'<th scope="row" data-value="{index}">{swatch}{escaped(name)}</th>']
         for (key, _), cell, number in zip(COLUMNS, cells, numbers, strict=True):
             value = "" if math.isnan(number) else f"{number:.6g}"
             bar = f' class="bar" style="--share:{100 * number:.1f}%"' if key == "iou" and value else ""
@@ -77,7 +77,7 @@ def html_table(class_rows: Sequence[Mapping[str, object]], summary: Mapping[str,
 
 
 def _cells(row: Mapping[str, object]) -> list[str]:
-    name = " ".join(str(row.get("class", "")).split())
+    name = one_line(str(row.get("class", "")))
     pixels = as_number(row.get("pixels"))
     measures = (in_percent(as_number(row.get(key))) for key, _ in COLUMNS[:3])
     return [name, *measures, "" if math.isnan(pixels) else f"{pixels:,.0f}"]
@@ -92,8 +92,7 @@ def _mean_cells(class_rows: Sequence[Mapping[str, object]], summary: Mapping[str
             known = [number for row in class_rows if not math.isnan(number := as_number(row.get(key)))]
             mean = sum(known) / len(known) if known else math.nan
         cells.append(in_percent(mean))
-    pixels = [number for row in class_rows if not math.isnan(number := as_number(row.get("pixels")))]
-    return [*cells, f"{sum(pixels):,.0f}" if pixels else ""]
+    return [*cells, ""]
 
 
 def _whole(summary: Mapping[str, object] | None) -> list[str]:

@@ -1,0 +1,31 @@
+import pytest
+import torch
+
+import parity
+from segue.convert import ConversionError, load_reference
+
+
+@pytest.mark.parametrize("name", ["unet", "unet_bilinear"])
+def test_numbers_are_the_references(name):
+    fixture = parity.load(name)
+    network = load_reference(fixture.weights(), fixture.spec["source"], fixture.spec["args"])
+    with torch.inference_mode():
+        fixture.check("logits", network(fixture.image()).logits, 1e-5)
+        fixture.check("bottleneck", network.contract(fixture.image())[-1][:, :16], 1e-5)
+
+
+def test_the_form_shows_in_the_tensors():
+    fixture = parity.load("unet_bilinear")
+    assert not list(load_reference(fixture.weights()).upsample.parameters())
+
+
+def test_the_masks_values_are_no_weights():
+    state = parity.load("unet").weights() | {"mask_values": torch.tensor([0, 1])}
+    network = load_reference(state)
+    assert network.unused_tensors == ("mask_values",)
+
+
+def test_a_tensor_too_many_is_named():
+    state = parity.load("unet").weights() | {"extra.weight": torch.zeros(1)}
+    with pytest.raises(ConversionError, match=r"1 tensors without a place: extra\.weight"):
+        load_reference(state)
