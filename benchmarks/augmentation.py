@@ -1,6 +1,6 @@
 """Crop-first scaling against resize-then-crop with torchvision v2, picture and mask, 2048x1024 to crops of 1024x512.
 
-    python benchmarks/augmentation.py
+python benchmarks/augmentation.py
 """
 
 import numpy as np

@@ -1,6 +1,6 @@
 """The confusion matrix against torchmetrics' on (4, 512, 1024) with 19 classes and ignored pixels.
 
-    python benchmarks/confusion.py
+python benchmarks/confusion.py
 """
 
 import torch

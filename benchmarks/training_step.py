@@ -1,6 +1,6 @@
 """A training step of the U-Net on ResNet-18: plain eager float32 against channels-last and bfloat16.
 
-    python benchmarks/training_step.py
+python benchmarks/training_step.py
 """
 
 import torch

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -15,39 +16,46 @@ RULES: list[Rule] = [
     (r"(fc[67])\.", r"backbone.classifier.\1."),
     (r"upscore\.", "upscore32."),
 ]
+FULL = {"conv1_1.weight", "fc6.weight", "score_fr.weight"}
 
 
-def is_vgg16_fcn(state: Mapping[str, Tensor]) -> bool:
-    """Whether these are an FCN on VGG-16 by Caffe's names."""
-    return {"conv1_1.weight", "score_fr.weight", "fc6.weight"} <= state.keys()
+def is_fcn32s(state: Mapping[str, Tensor]) -> bool:
+    """Whether these are an FCN-32s on VGG-16, by Caffe's names."""
+    return FULL <= state.keys() and "score_pool4.weight" not in state
 
 
-def convert_fcn(state: Mapping[str, Tensor], eight: type[FCN8s] = FCN8s) -> Conversion:
-    """Which of the FCNs it is shows in the tensors; `eight`: the class where they say FCN-8s."""
+def is_fcn16s(state: Mapping[str, Tensor]) -> bool:
+    """Whether these are an FCN-16s."""
+    return FULL | {"score_pool4.weight"} <= state.keys() and "score_pool3.weight" not in state
+
+
+def is_fcn8s(state: Mapping[str, Tensor]) -> bool:
+    """Whether these are an FCN-8s, at once or not."""
+    return FULL | {"score_pool4.weight", "score_pool3.weight"} <= state.keys()
+
+
+def convert_fcn(network: Callable[[VGG16Trunk, int], FCN], state: Mapping[str, Tensor]) -> Conversion:
+    """An FCN on VGG-16, by Caffe's names; `network` is its class."""
     tensors, unused = rename(state, RULES)
-    kind: type[FCN] = FCN32s
-    if "score_pool3.weight" in state:
-        kind = eight
-    elif "score_pool4.weight" in state:
-        kind = FCN16s
     trunk = VGG16Trunk(
         in_channels=state["conv1_1.weight"].shape[1],
         channels=[state[f"conv{stage}_1.weight"].shape[0] for stage in range(1, 6)],
         fc_channels=state["fc6.weight"].shape[0],
     )
-    return Conversion(kind(trunk, state["score_fr.weight"].shape[0]), tensors, unused)
+    return Conversion(network(trunk, state["score_fr.weight"].shape[0]), tensors, unused)
 
 
-def _convert(state: Mapping[str, Tensor], args: Mapping[str, Any]) -> Conversion:
-    return convert_fcn(state)
-
-
-def _convert_at_once(state: Mapping[str, Tensor], args: Mapping[str, Any]) -> Conversion:
-    return convert_fcn(state, FCN8sAtOnce)
+def _convert(
+    network: Callable[[VGG16Trunk, int], FCN], state: Mapping[str, Tensor], args: Mapping[str, Any]
+) -> Conversion:
+    return convert_fcn(network, state)
 
 
 # FCN-8s and FCN-8s at once have the same tensors: only the name tells them apart, and without one it is the former.
+NAME = "wkentaro/pytorch-fcn"
 SOURCES = (
-    Source(("wkentaro/pytorch-fcn",), "fcn", is_vgg16_fcn, _convert),
-    Source(("wkentaro/pytorch-fcn torchfcn.models.FCN8sAtOnce",), "fcn8s_atonce", is_vgg16_fcn, _convert_at_once),
+    Source((NAME,), "fcn32s", is_fcn32s, partial(_convert, FCN32s)),
+    Source((NAME,), "fcn16s", is_fcn16s, partial(_convert, FCN16s)),
+    Source((NAME,), "fcn8s", is_fcn8s, partial(_convert, FCN8s)),
+    Source((f"{NAME} torchfcn.models.FCN8sAtOnce",), "fcn8s_atonce", is_fcn8s, partial(_convert, FCN8sAtOnce)),
 )

@@ -123,7 +123,7 @@ class DenseCRF:
 
         marginals = torch.softmax(negative_unary, dim=1)
         yield marginals[:, :num_classes].view(height, width, num_classes)
-        if not present:  # nothing is heard from other pixels
+        if not present or not iterations:  # nothing is heard from other pixels
             yield from itertools.repeat(marginals[:, :num_classes].view(height, width, num_classes), iterations)
             return
 
