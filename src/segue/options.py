@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 PolicyName = Literal["fixed", "step", "exp", "inv", "multistep", "poly", "sigmoid"]
+NormalizationName = Literal["symmetric", "after", "before", "none"]
 
 
 @dataclass(frozen=True)
@@ -166,3 +167,31 @@ class Recipe:
     optim: OptimOptions = field(default_factory=OptimOptions)
     schedule: ScheduleOptions = field(default_factory=ScheduleOptions)
     training: TrainingOptions = field(default_factory=TrainingOptions)
+
+
+@dataclass(frozen=True)
+class CRFOptions:
+    """The dense CRF that sharpens a network's probabilities; the defaults are those of DeepLab v2 with VGG-16."""
+
+    gaussian_sxy: float = 3.0
+    """Standard deviation of the smoothness kernel, in pixels."""
+    gaussian_compat: float = 3.0
+    """Weight of the smoothness kernel, in units of logits; 0 leaves it out."""
+    bilateral_sxy: float = 49.0
+    """Standard deviation of the appearance kernel, in pixels."""
+    bilateral_srgb: float = 5.0
+    """Standard deviation of the appearance kernel, in grey levels of 0..255."""
+    bilateral_compat: float = 4.0
+    """Weight of the appearance kernel, in units of logits; 0 leaves it out."""
+    normalization: NormalizationName = "symmetric"
+    """How kernels are normalised: symmetric as in pydensecrf, after as by the authors of DeepLab, before, or none."""
+    iterations: int = 10
+    """Mean field updates."""
+
+    def __post_init__(self) -> None:
+        for name in ("gaussian_sxy", "bilateral_sxy", "bilateral_srgb"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise ValueError(f"crf.{name} = {getattr(self, name)}: it must be above 0")
+        for name in ("gaussian_compat", "bilateral_compat", "iterations"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise ValueError(f"crf.{name} = {getattr(self, name)}: it must be 0 or more")

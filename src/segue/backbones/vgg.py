@@ -55,11 +55,13 @@ class VGG16(Backbone):
                 layers[f"relu{number}_{index}"] = nn.ReLU(inplace=True)
                 before = after
             self.stages[str(number)] = nn.Sequential(layers)
-        first = self.stages["1"][0]
+        first = self.stages["1"].get_submodule("conv1_1")
+        assert isinstance(first, nn.Conv2d)
         first.padding = (padding, padding)
         stride, strides = 1, []
         for pool in pools:
-            stride *= int(pool.stride)
+            assert isinstance(pool.stride, int)
+            stride *= pool.stride
             strides.append(stride)
         self.strides = tuple(strides)
         he_initialise(self)

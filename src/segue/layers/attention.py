@@ -114,11 +114,9 @@ def _(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 @torch.library.custom_op(
     "segue::attend_backward",
     mutates_args=(),
-    schema="(Tensor query, Tensor key, Tensor value, Tensor out, Tensor grad) -> (Tensor, Tensor, Tensor)",
+    schema="(Tensor query, Tensor key, Tensor value, Tensor grad) -> (Tensor, Tensor, Tensor)",
 )
-def _attend_backward(
-    query: Tensor, key: Tensor, value: Tensor, out: Tensor, grad: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
+def _attend_backward(query: Tensor, key: Tensor, value: Tensor, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     products_type = _products_type(query.dtype)
     queries, keys = query.to(products_type), key.to(products_type)
     sums_type = torch.promote_types(value.dtype, torch.float32)
@@ -131,12 +129,16 @@ def _attend_backward(
         weights_grad = grad_memory.block(*weights.shape)
         torch.mm(out_grad.T, value[picture], out=weights_grad)
         _add_product(value_grad[picture], out_grad, weights.to(value.dtype))
-        # A softmax's gradient is w * (g - the row's sum of w * g), and that sum is the one of out * its gradient, too.
-        row_sums = (out_grad.to(sums_type) * out[picture, :, rows]).sum(dim=0)
-        products_grad = weights_grad.to(sums_type).sub_(row_sums[:, None]).mul_(weights).to(query.dtype)
+        products_grad = weights_grad.to(weights.dtype)
+        # w * (g - the row's sum of w * g), in one pass: the operator that autograd itself calls for a softmax.
+        _softmax_backward(products_grad, weights, -1, weights.dtype, grad_input=products_grad)
+        products_grad = products_grad.to(query.dtype)
         torch.mm(key[picture], products_grad.T, out=query_grad[picture, :, rows])
         _add_product(key_grad[picture], query[picture, :, rows], products_grad)
     return query_grad, key_grad.to(key.dtype), value_grad.to(value.dtype)
+
+
+_softmax_backward = torch.ops.aten._softmax_backward_data.out
 
 
 def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
@@ -148,12 +150,12 @@ def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
 
 
 @_attend_backward.register_fake
-def _(query: Tensor, key: Tensor, value: Tensor, out: Tensor, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _(query: Tensor, key: Tensor, value: Tensor, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return torch.empty_like(query), torch.empty_like(key), torch.empty_like(value)
 
 
 def _keep(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
-    ctx.save_for_backward(*inputs, output)
+    ctx.save_for_backward(*inputs)
 
 
 def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -34,6 +34,7 @@ class SummedASPP(nn.Module):
             nn.Conv2d(channels, num_classes, 3, padding=rate, dilation=rate) for rate in rates
         )
         for branch in self.branches:
+            assert isinstance(branch, nn.Conv2d)
             start_classifier(branch)
 
     def forward(self, features: list[Tensor]) -> Tensor:
@@ -50,6 +51,7 @@ class SummedScores(nn.Module):
         super().__init__()
         self.branches = nn.ModuleList(nn.Conv2d(before, num_classes, 1) for before in channels)
         for branch in self.branches:
+            assert isinstance(branch, nn.Conv2d)
             start_classifier(branch)
 
     def forward(self, features: list[Tensor]) -> Tensor:

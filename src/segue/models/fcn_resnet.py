@@ -40,7 +40,7 @@ class ConvolutionHead(nn.Module):
         super().__init__()
         widths = [in_channels, *[channels] * convolutions]
         self.convolutions = nn.Sequential(*(ConvBNReLU(before, channels, kernel) for before in widths[:-1]))
-        self.join = ConvBNReLU(in_channels + channels, channels, kernel) if join else None
+        self.join = ConvBNReLU(in_channels + widths[-1], channels, kernel) if join else None
         self.dropout = nn.Dropout2d(dropout)
         self.classify = nn.Conv2d(channels, num_classes, 1)
 

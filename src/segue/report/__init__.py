@@ -7,6 +7,7 @@ a white ground of their own, so that they read the same on a light page and on a
 from segue.report.classes import labels_picture
 from segue.report.confusion import confusion_picture
 from segue.report.curves import curves
+from segue.report.iterations import Sharpening, iterations_picture
 from segue.report.measures import MEASURES
 from segue.report.page import write_report
 from segue.report.predictions import Panel, predictions_picture
@@ -15,9 +16,11 @@ from segue.report.tables import html_table, markdown_table, text_table
 __all__ = [
     "MEASURES",
     "Panel",
+    "Sharpening",
     "confusion_picture",
     "curves",
     "html_table",
+    "iterations_picture",
     "labels_picture",
     "markdown_table",
     "predictions_picture",

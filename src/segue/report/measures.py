@@ -10,6 +10,7 @@ MEASURES = {
     "mean_accuracy": "mean accuracy",
     "fwiou": "frequency-weighted IoU",
     "dice": "mean Dice",
+    "boundary_f": "boundary F",
 }
 """Keys of a summary and a log -> what they are called in tables and pictures."""
 

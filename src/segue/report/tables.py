@@ -97,7 +97,7 @@ def _mean_cells(class_rows: Sequence[Mapping[str, object]], summary: Mapping[str
 
 def _whole(summary: Mapping[str, object] | None) -> list[str]:
     """The measures that are no means over classes, as one line of text."""
-    known = [(MEASURES[key], as_number((summary or {}).get(key))) for key in ("pixel_accuracy", "fwiou")]
+    known = [(MEASURES[key], as_number((summary or {}).get(key))) for key in ("pixel_accuracy", "fwiou", "boundary_f")]
     parts = [f"{name} {in_percent(value)}" for name, value in known if not math.isnan(value)]
     return ["   ".join(parts)] if parts else []
 
