@@ -195,7 +195,7 @@ def test_torch_compile_accepts_it(case):
     torch._dynamo.reset()
     compiled = torch.compile(network, backend="aot_eager", fullgraph=True)
     with torch.no_grad():
-        torch.testing.assert_close(compiled(images).logits, network(images).logits)
+        torch.testing.assert_close(compiled(images).logits, network(images).logits, rtol=1e-3, atol=1e-3)
     network.train()
     sum(network.loss(compiled(images), target).values()).backward()
     assert all(parameter.grad.isfinite().all() for parameter in network.parameters() if parameter.grad is not None)

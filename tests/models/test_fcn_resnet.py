@@ -9,7 +9,7 @@ from segue.models.fcn_resnet import ConvolutionHead
 
 @pytest.mark.parametrize(("convolutions", "join"), [(2, True), (1, False), (0, True), (3, False)])
 def test_a_head_has_as_many_convolutions_as_told(convolutions, join):
-    head = ConvolutionHead(8, 5, 6, convolutions=convolutions, join=join)
+    head = ConvolutionHead(8, 5, 8 if convolutions == 0 else 6, convolutions=convolutions, join=join)
     weights = [parameter for parameter in head.parameters() if parameter.ndim == 4]
     assert len(weights) == convolutions + join + 1
     assert head(torch.randn(2, 8, 7, 9)).shape == (2, 5, 7, 9)
