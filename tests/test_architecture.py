@@ -35,11 +35,14 @@ LAYERS = {
         "report", "progress", "",
     },
     "apply": {
-        "recipe", "evaluation", "prediction", "model", "data", "report", "pictures", "progress", "reading", "crf",
+        "recipe", "evaluation", "prediction", "model", "data", "report", "pictures", "progress", "reading", "metrics",
+        "sharpening",
     },
+    "sharpening": {"crf", "metrics", "prediction", "report"},
+    "tuning": {"apply", "crf", "data", "metrics", "model", "prediction", "progress", "sharpening"},
     "importing": {"convert", "backbones", "model", "models", "prediction"},
     "listing": {"recipe", "models", "data", "backbones"},
-    "cli": {"recipe", "run", "apply", "importing", "listing", "models", "model", "report"},
+    "cli": {"recipe", "run", "apply", "tuning", "importing", "listing", "models", "model", "report"},
     "__main__": {"cli"},
     "": {"labels", "model", "models"},
 }  # fmt: skip

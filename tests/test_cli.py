@@ -196,3 +196,78 @@ def test_help_names_the_keys_of_the_recipe(capsys):
     out = segue("train", "--help", capsys=capsys)[1]
     for option in ("--optim.lr", "--training.batch", "--augment.crop", "--resume", "--init"):
         assert option in out
+
+
+@pytest.fixture
+def tuned(trained, tmp_path) -> Path:
+    """The trained run with CRF parameters that were found for it."""
+    import shutil
+
+    run = Path(shutil.copytree(trained / "run", tmp_path / "run"))
+    (run / "crf").mkdir()
+    best = {"bilateral_sxy": 20.0, "bilateral_srgb": 10.0, "iterations": 2}
+    (run / "crf" / "best.json").write_text(json.dumps({"crf": best}))
+    return run
+
+
+def test_evaluate_with_the_crf_takes_what_was_found_for_the_run(tuned, capsys):
+    code, out, err = segue("evaluate", tuned, "--crf", capsys=capsys)
+    assert code == 0
+    assert "class 2" in out
+    assert "bilateral_sxy 20, bilateral_srgb 10, bilateral_compat 4, normalization symmetric, iterations 2" in err
+    assert "best.json" in err
+    folder = tuned / "evaluation" / "val-crf"
+    assert {"metrics.json", "classes.csv", "worst.png", "iterations.png"} <= {path.name for path in folder.iterdir()}
+
+
+def test_a_parameter_of_the_crf_switches_it_on_and_wins(tuned, tmp_path, capsys):
+    pictures = tuned.parent / "pictures"
+    pictures.mkdir()
+    Image.new("RGB", (40, 30), (200, 30, 90)).save(pictures / "one.png")
+    words = ("predict", tuned, pictures, "--out", tmp_path / "masks", "--crf.bilateral-sxy", "67")
+    code, out, err = segue(*words, capsys=capsys)
+    assert code == 0
+    assert "1 masks" in out
+    assert "bilateral_sxy 67, bilateral_srgb 10" in err
+    assert "--crf.*" in err
+
+
+def test_a_crf_without_updates_predicts_what_the_network_does(trained, tmp_path, capsys):
+    pictures = trained / "toy" / "val" / "images"
+    for name, words in (("with", ("--crf.iterations", "0")), ("without", ())):
+        out = tmp_path / name
+        assert segue("predict", trained / "run", pictures, "--out", out, "--no-overlays", *words, capsys=capsys)[0] == 0
+    for path in (tmp_path / "with").iterdir():
+        assert path.read_bytes() == (tmp_path / "without" / path.name).read_bytes()
+
+
+def test_the_crf_of_a_network_that_takes_no_rgb_is_refused_in_one_line(tuned, tmp_path, capsys):
+    from segue.labels import Labels
+    from segue.model import Card, Model
+    from segue.models import create
+    from segue.prediction import Preprocessing
+
+    options = {"channels": [4, 8], "in_channels": 4}
+    card = Card("unet", options, Labels(("a", "b", "c")), Preprocessing((1.0,) * 4, (1.0,) * 4))
+    Model(create("unet", 3, **options), card).save(tuned / "model")
+    pictures = tuned.parent / "toy.png"
+    Image.new("RGB", (40, 30)).save(pictures)
+    code, _, err = segue("predict", tuned, pictures, "--crf", "--out", tmp_path / "masks", capsys=capsys)
+    assert code == 2
+    assert err == "segue: the CRF compares red, green and blue, but this network takes 4 channels: no CRF\n"
+
+
+def test_a_wrong_parameter_of_the_crf_is_refused_in_one_line(trained, capsys):
+    code, _, err = segue("evaluate", trained / "run", "--crf.bilateral-sxy", "-1", capsys=capsys)
+    assert code == 2
+    assert "bilateral_sxy = -1.0: it must be above 0" in err
+    assert err.count("\n") == 1
+
+
+def test_boundaries_are_measured_when_they_are_asked_for(trained, tmp_path, capsys):
+    code, out, _ = segue("evaluate", trained / "run", "--boundary", "--out", tmp_path / "with", capsys=capsys)
+    assert code == 0
+    assert "boundary F" in out
+    measured = json.loads((tmp_path / "with" / "metrics.json").read_text())
+    assert 0 <= measured["boundary_f"] <= 1
+    assert "boundary" not in segue("evaluate", trained / "run", "--out", tmp_path / "without", capsys=capsys)[1]

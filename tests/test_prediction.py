@@ -2,9 +2,11 @@ import pytest
 import torch
 from torch import nn
 
+from segue.crf import Bilateral, Gaussian, dense_crf
 from segue.layers import ConvBNReLU
 from segue.models import create
-from segue.prediction import Predictor, Preprocessing, fold_batchnorm
+from segue.options import CRFOptions
+from segue.prediction import Predictor, Preprocessing, Sharpened, crf_kernels, fold_batchnorm
 
 
 def lived(network: nn.Module) -> nn.Module:
@@ -92,3 +94,19 @@ def test_a_picture_is_normalised_in_grey_levels():
 def test_preprocessing_that_cannot_be_is_refused(wrong):
     with pytest.raises(ValueError, match="must be"):
         Preprocessing(**wrong)
+
+
+def test_a_sharpened_predictor_runs_the_crf_on_its_probabilities_picture_by_picture():
+    predictor = Predictor(lived(create("unet", 3, channels=(4, 8))), Preprocessing(), precision="float32")
+    images = torch.randint(0, 256, (2, 3, 21, 18), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    sharpened = Sharpened(predictor, CRFOptions(gaussian_compat=0, bilateral_sxy=12, bilateral_srgb=40, iterations=3))
+    found = sharpened.probabilities(images)
+    wanted = dense_crf(predictor.probabilities(images), images, None, Bilateral(12, 40, 4), 3)
+    torch.testing.assert_close(found, wanted)
+    torch.testing.assert_close(sharpened.probabilities(images[1:]), found[1:], rtol=1e-4, atol=1e-5)
+    assert torch.equal(sharpened.labels(images), found.argmax(dim=1))
+
+
+def test_a_weight_of_zero_leaves_a_kernel_out():
+    assert crf_kernels(CRFOptions(gaussian_compat=0)) == (None, Bilateral())
+    assert crf_kernels(CRFOptions(bilateral_compat=0)) == (Gaussian(), None)

@@ -7,6 +7,7 @@ import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,11 +21,22 @@ from segue.errors import DataError
 from segue.evaluation import Evaluation, evaluate, same_size, worst_first
 from segue.files import write_atomically, write_json, write_text
 from segue.labels import Labels
+from segue.metrics import boundary_f
 from segue.model import Model, ModelError, load, mask_image
 from segue.options import DataOptions
 from segue.pictures import overlay
+from segue.prediction import Predictor, Sharpened
 from segue.progress import ProgressLine, bar
 from segue.reading import IMAGE_SUFFIXES, read_image
+from segue.sharpening import (
+    PICTURE,
+    SHOWN_PICTURES,
+    crf_options,
+    described,
+    effect_of_updates,
+    source_of_options,
+    spread,
+)
 
 WORST = 6  # pictures in the picture of the worst ones
 
@@ -38,12 +50,59 @@ def evaluate_run(
     batch: int = 8,
     out: str = "",
     device: str = "",
+    crf: Mapping[str, Any] | None = None,
+    boundary: bool = False,
 ) -> Evaluation:
     """Evaluate a run's model on a split of its own data, or of other data with the same classes.
 
-    Writes the tables (CSV, JSON, Markdown), the confusion matrix and the worst pictures to RUN/evaluation/SPLIT.
+    crf: sharpen with the dense CRF; options over the best that were found for the run. None for no CRF.
+    boundary: measure the boundaries as well: `boundary_f`, the mean over pictures of the mean over classes.
+
+    Writes the tables (CSV, JSON, Markdown), the confusion matrix and the worst pictures to RUN/evaluation/SPLIT, or
+    SPLIT-crf.
     """
     model = load(run, device or None)
+    pictures = open_run_split(run, model, split, data, root)
+    line = ProgressLine()
+    predictor = _predictor(run, model, crf, line)
+    folder = Path(out) if out else Path(run) / "evaluation" / (split if crf is None else f"{split}-crf")
+    whole = WholePictures(pictures)
+    near: list[float] = []
+
+    def read() -> Iterator[tuple[np.ndarray, np.ndarray, str]]:
+        for index in range(len(whole)):
+            line.show(f"{bar(index, len(whole))} {index}/{len(whole)}")
+            yield whole[index]
+
+    def measure_boundary(name: str, pixels: np.ndarray, classes: np.ndarray, guess: np.ndarray) -> None:
+        predicted, target = (torch.from_numpy(np.ascontiguousarray(one))[None] for one in (guess, classes))
+        near.append(float(boundary_f(predicted, target, model.labels.num_classes).nanmean()))
+
+    evaluation = evaluate(
+        predictor,
+        read(),
+        model.labels.num_classes,
+        batch=batch,
+        device=predictor.device,
+        seen=measure_boundary if boundary else None,
+    )
+    line.finish()
+    if boundary:
+        evaluation.more["boundary_f"] = float(np.nanmean(near)) if np.isfinite(near).any() else float("nan")
+    _write_evaluation(evaluation, model, predictor, pictures, folder)
+    if isinstance(predictor, Sharpened):
+        chosen = (whole[index] for index in spread(len(whole), SHOWN_PICTURES))
+        effect_of_updates(
+            ((name, pixels, classes, _probability(model, pixels)) for pixels, classes, name in chosen),
+            predictor.options,
+            model.labels,
+            folder / PICTURE,
+        )
+    return evaluation
+
+
+def open_run_split(run: str | Path, model: Model, split: str, data: str = "", root: str = "") -> DataSet:
+    """A split of the data that a run was trained on, or of other data with the same classes."""
     where = _data_of(Path(run), data, root)
     pictures = open_split(where.name, where.root, split, model.labels)
     if pictures.labels.num_classes != model.labels.num_classes:
@@ -51,20 +110,31 @@ def evaluate_run(
             f"{run}: the model knows {model.labels.num_classes} classes, {where.name} has "
             f"{pictures.labels.num_classes}; train with --init {run} to carry it over"
         )
-    folder = Path(out) if out else Path(run) / "evaluation" / split
-    line = ProgressLine()
-    whole = WholePictures(pictures)
+    return pictures
 
-    def read() -> Iterator[tuple[np.ndarray, np.ndarray, str]]:
-        for index in range(len(whole)):
-            line.show(f"{bar(index, len(whole))} {index}/{len(whole)}")
-            yield whole[index]
 
-    predictor = model.predictor()
-    evaluation = evaluate(predictor, read(), model.labels.num_classes, batch=batch, device=predictor.device)
-    line.finish()
-    _write_evaluation(evaluation, model, pictures, folder, batch)
-    return evaluation
+def _predictor(
+    run: str | Path, model: Model, crf: Mapping[str, Any] | None, line: ProgressLine
+) -> Predictor | Sharpened:
+    """The model's predictor, behind the CRF if it is asked for; says which parameters that has."""
+    if crf is None:
+        return model.predictor()
+    options = crf_options(run, crf)
+    sharpened = Sharpened(model.predictor(), options)
+    line.say(
+        f"CRF: {described(options)} (from {' and '.join([source_of_options(run), *(['--crf.*'] if crf else [])])})"
+    )
+    return sharpened
+
+
+def _probability(model: Model, pixels: np.ndarray) -> torch.Tensor:
+    """(H, W, 3) uint8 -> (K, H, W), without the CRF."""
+    return model.predictor().probabilities(as_batch([pixels]))[0]
+
+
+def as_batch(pictures: Sequence[np.ndarray]) -> torch.Tensor:
+    """Pictures (H, W, 3) uint8 of one size -> (B, 3, H, W) uint8."""
+    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
 
 
 def _data_of(run: Path, data: str, root: str) -> DataOptions:
@@ -77,18 +147,20 @@ def _data_of(run: Path, data: str, root: str) -> DataOptions:
     return replace(known, root=root) if root else known
 
 
-def _write_evaluation(evaluation: Evaluation, model: Model, pictures: DataSet, folder: Path, batch: int) -> None:
+def _write_evaluation(
+    evaluation: Evaluation, model: Model, predictor: Predictor | Sharpened, pictures: DataSet, folder: Path
+) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     labels = model.labels
     rows = evaluation.class_rows(labels)
     summary = evaluation.summary()
     write_text(folder / "classes.csv", to_csv(rows))
-    write_text(folder / "classes.md", report.markdown_table(rows, summary.numbers()))
+    write_text(folder / "classes.md", report.markdown_table(rows, evaluation.numbers()))
     write_text(folder / "pictures.csv", to_csv([vars(one) for one in worst_first(evaluation.pictures)]))
     write_json(
         folder / "metrics.json",
         {
-            **summary.numbers(),
+            **evaluation.numbers(),
             "classes_averaged": summary.classes,
             "absent": [labels.classes[index] for index in summary.absent],
             "pictures": len(evaluation.pictures),
@@ -98,13 +170,13 @@ def _write_evaluation(evaluation: Evaluation, model: Model, pictures: DataSet, f
     report.confusion_picture(evaluation.table.cpu().numpy(), labels, folder / "confusion.png")
     places = {pictures.name(index): index for index in range(len(pictures))}
     worst = [places[one.name] for one in worst_first(evaluation.pictures)[:WORST]]
-    report.predictions_picture([_panel(model, pictures, index) for index in worst], labels, folder / "worst.png")
+    report.predictions_picture([_panel(predictor, pictures, index) for index in worst], labels, folder / "worst.png")
 
 
-def _panel(model: Model, pictures: DataSet, index: int) -> report.Panel:
-    image = pictures.image(index)
-    predicted = model.predict(image).labels
-    return report.Panel(pictures.name(index), np.asarray(image), pictures.target(index), predicted)
+def _panel(predictor: Predictor | Sharpened, pictures: DataSet, index: int) -> report.Panel:
+    pixels = np.asarray(pictures.image(index))
+    predicted = predictor.labels(as_batch([pixels]))[0].to(torch.uint8).cpu().numpy()
+    return report.Panel(pictures.name(index), pixels, pictures.target(index), predicted)
 
 
 def to_csv(rows: Sequence[Mapping[str, object]]) -> str:
@@ -167,15 +239,18 @@ def predict_files(
     overlays: bool = True,
     batch: int = 8,
     device: str = "",
+    crf: Mapping[str, Any] | None = None,
 ) -> Predicted:
     """Segment pictures to OUT/NAME.png (the data's own label values) and OUT/overlays/NAME.jpg.
 
+    crf: sharpen with the dense CRF; options over the best that were found for the run. None for no CRF.
     A picture that cannot be read is told of and left out; the others are predicted all the same.
     """
     model = load(run, device or None)
     pictures = find_pictures(inputs)
     folder = Path(out)
     line = ProgressLine()
+    predictor = _predictor(run, model, crf, line)
     failed: list[str] = []
     done = 0
 
@@ -188,8 +263,8 @@ def predict_files(
                 line.say(f"segue: {error}")
 
     for group in same_size(read(), batch):
-        images = torch.from_numpy(np.stack([pixels for pixels, _, _ in group])).permute(0, 3, 1, 2)
-        for (pixels, _, name), predicted in zip(group, model.predictor().labels(images), strict=True):
+        images = as_batch([pixels for pixels, _, _ in group])
+        for (pixels, _, name), predicted in zip(group, predictor.labels(images), strict=True):
             write_prediction(folder, name, pixels, predicted.to(torch.uint8).cpu().numpy(), model.labels, overlays)
             done += 1
             line.show(f"{bar(done, len(pictures))} {done}/{len(pictures)}  {name}")
@@ -216,4 +291,4 @@ def write_prediction(
 
 def summary_lines(evaluation: Evaluation, labels: Labels) -> str:
     """The table of an evaluation, for the terminal."""
-    return report.text_table(evaluation.class_rows(labels), evaluation.summary().numbers())
+    return report.text_table(evaluation.class_rows(labels), evaluation.numbers())

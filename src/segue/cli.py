@@ -11,10 +11,12 @@ from typing import Annotated, Any, Literal
 from cyclopts import App, CycloptsError, Parameter
 from cyclopts.argument import ArgumentCollection
 
-from segue.options import Recipe
+from segue.options import CRFOptions, CRFSearch, Recipe
 
 SHORT = {"--data": "--data.name", "--root": "--data.root"}
 """What people type, and the recipe key that it is."""
+CRF = "--with-crf"
+"""What `--crf` is: a word cannot be a switch and the beginning of `--crf.iterations` at once."""
 
 app = App(
     name="segue",
@@ -26,13 +28,13 @@ app = App(
 
 
 class _Given:
-    """Which recipe keys were given on the command line, by their dotted names, with the parsed values."""
+    """Which keys of the recipe or the CRF were given on the command line, by their dotted names."""
 
     names: tuple[tuple[str, ...], ...] = ()
 
 
 def _note_given(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
-    tables = {one.name for one in fields(Recipe)}
+    tables = {"crf", *(one.name for one in fields(Recipe))}
     given = []
     for argument in arguments:
         for token in argument.tokens:
@@ -59,6 +61,12 @@ def _changes(recipe: Recipe) -> dict[str, Any]:
     return changes
 
 
+def _crf(switched_on: bool, options: CRFOptions) -> dict[str, Any] | None:
+    """The CRF's options that were given; None where there shall be no CRF."""
+    given = {keys[1]: getattr(options, keys[1]) for keys in _Given.names if keys[0] == "crf"}
+    return given if switched_on or given else None
+
+
 def _plain(text: Any) -> Any:
     """A value of a free table as TOML would read it: 0.5 is a number, true a truth, resnet18 a text."""
     import tomllib
@@ -71,6 +79,8 @@ def _plain(text: Any) -> Any:
         return text
 
 
+CRFSwitch = Annotated[bool, Parameter(name=CRF, negative=())]
+CRFKeys = Annotated[CRFOptions, Parameter(name="--crf", show_default=True)]
 RecipeKeys = Annotated[Recipe, Parameter(name="*", show_default=True)]
 
 
@@ -149,6 +159,9 @@ def evaluate(
     batch: int = 8,
     out: str = "",
     device: str = "",
+    boundary: Annotated[bool, Parameter(negative=())] = False,
+    with_crf: CRFSwitch = False,
+    crf: CRFKeys = CRFOptions(),  # noqa: B008
 ) -> None:
     """Measure a run's model on a split: IoU, accuracy and Dice per class, the confusion matrix, the worst pictures.
 
@@ -165,15 +178,29 @@ def evaluate(
     batch
         Pictures of one size that go through the network together.
     out
-        Where the tables and pictures go; RUN/evaluation/SPLIT by default.
+        Where the tables and pictures go; RUN/evaluation/SPLIT by default, SPLIT-crf with the CRF.
     device
         cpu, cuda or mps; by default the accelerator, if there is one.
+    boundary
+        Measure the boundaries as well, which takes time.
+    with_crf
+        Sharpen with the dense CRF: --crf for short. Any --crf.* switches it on as well.
+    crf
+        The CRF's parameters; by default those that tune-crf found for the run, if it has.
     """
     from segue import apply
     from segue.model import load
 
     evaluation = apply.evaluate_run(
-        run, split=split, data=data, root=root, batch=_positive("batch", batch), out=out, device=device
+        run,
+        split=split,
+        data=data,
+        root=root,
+        batch=_positive("batch", batch),
+        out=out,
+        device=device,
+        crf=_crf(with_crf, crf),
+        boundary=boundary,
     )
     print(apply.summary_lines(evaluation, load(run, "cpu").labels))
 
@@ -188,6 +215,8 @@ def predict(
     overlays: bool = True,
     batch: int = 8,
     device: str = "",
+    with_crf: CRFSwitch = False,
+    crf: CRFKeys = CRFOptions(),  # noqa: B008
 ) -> None:
     """Segment pictures: masks in the data's own label values, and overlays.
 
@@ -205,17 +234,62 @@ def predict(
         Pictures of one size that go through the network together.
     device
         cpu, cuda or mps; by default the accelerator, if there is one.
+    with_crf
+        Sharpen with the dense CRF: --crf for short. Any --crf.* switches it on as well.
+    crf
+        The CRF's parameters; by default those that tune-crf found for the run, if it has.
     """
     from segue import apply
 
     if not inputs:
         raise ValueError("name pictures, folders or patterns to predict")
     outcome = apply.predict_files(
-        run, inputs, out=out, overlays=overlays, batch=_positive("batch", batch), device=device
+        run,
+        inputs,
+        out=out,
+        overlays=overlays,
+        batch=_positive("batch", batch),
+        device=device,
+        crf=_crf(with_crf, crf),
     )
     print(f"{outcome.done} masks in {out}")
     if outcome.failed:
         raise ValueError(f"{len(outcome.failed)} of {outcome.done + len(outcome.failed)} pictures could not be read")
+
+
+@app.command
+def tune_crf(
+    run: str,
+    /,
+    *,
+    split: str = "val",
+    data: str = "",
+    root: str = "",
+    device: str = "",
+    search: Annotated[CRFSearch, Parameter(name="*", show_default=True)] = CRFSearch(),  # noqa: B008
+) -> None:
+    """Search the best parameters of the dense CRF for a run: `--crf` of evaluate and predict then takes them.
+
+    Killed, it goes on where it stopped. RUN/crf/search.csv holds every combination tried.
+
+    Parameters
+    ----------
+    run
+        A run's folder.
+    split
+        Which split of the data.
+    data
+        Other data than the run's own: a data set's name or a folder.
+    root
+        Where a named data set lies now.
+    device
+        cpu, cuda or mps; by default the accelerator, if there is one.
+    search
+        What is tried.
+    """
+    from segue import tuning
+
+    print(tuning.tune(run, search, split=split, data=data, root=root, device=device).lines())
 
 
 @app.command
@@ -301,6 +375,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     tokens = [token for token in tokens if token != "--debug"]
     if tokens[:1] == ["train"]:
         tokens = list(_long_names(tokens))
+    if tokens[:1] in (["evaluate"], ["predict"]):
+        tokens = [CRF if token == "--crf" else token for token in tokens]
     from segue.errors import SegueError
 
     try:

@@ -43,14 +43,20 @@ class Evaluation:
     """Counts of a whole split, and the scores of its pictures.
 
     table: (K, K) int64, pixels by (true class, predicted class).
+    more: further measures of the whole split by name, such as `boundary_f`.
     """
 
     table: Tensor
     pictures: list[PictureScore] = field(default_factory=list)
+    more: dict[str, float] = field(default_factory=dict)
 
     def summary(self) -> Summary:
         """The measures of the whole split."""
         return summarise(self.table)
+
+    def numbers(self) -> dict[str, float]:
+        """All measures of the whole split by name."""
+        return {**self.summary().numbers(), **self.more}
 
     def class_rows(self, labels: Labels) -> list[dict[str, object]]:
         """A row per class: name, IoU, accuracy, Dice (NaN where undefined) and pixels."""

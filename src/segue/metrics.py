@@ -131,9 +131,10 @@ def boundary_f(predicted: Tensor, target: Tensor, num_classes: int, tolerance: f
     """(B, H, W) integers twice -> (B, K) float64: the boundary F-measure of each picture and class, by distance.
 
     Precision is the share of predicted boundary pixels within `tolerance` pixels (Euclidean) of any true one, recall
-    the share of true ones so near to any predicted one, and F = 2 PR / (P + R). This is the distance-transform variant, which lets many pixels
-    agree with the same one. It is higher than that of SegNet's program, which matches them one to one (Csurka et al., BMVC
-    2013, give the measure). A class with a boundary in truth or prediction alone has F = 0, in neither NaN.
+    the share of true ones so near to any predicted one, and F = 2 PR / (P + R) (Csurka et al., BMVC 2013). This is the
+    distance-transform variant, which lets many pixels agree with the same one; SegNet's program matches them one to
+    one, which gives lower numbers: do not compare the two. A class with a boundary in truth or prediction alone has
+    F = 0, one with a boundary in neither NaN.
 
     A pixel is on a class's boundary when exactly one is of the class: it, or any of its right, lower, and lower right
     neighbours (one pixel thick; the picture's edge is no boundary). Where the target is `IGNORE` on either side, no

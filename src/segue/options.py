@@ -195,3 +195,34 @@ class CRFOptions:
         for name in ("gaussian_compat", "bilateral_compat", "iterations"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ValueError(f"crf.{name} = {getattr(self, name)}: it must be 0 or more")
+
+
+@dataclass(frozen=True)
+class CRFSearch:
+    """Which CRF parameters `segue tune-crf` tries."""
+
+    pictures: int = 100
+    """Pictures of the split that are looked at, evenly apart."""
+    compat: tuple[float, ...] = (3.0, 4.0, 5.0, 6.0)
+    """Weights of the appearance kernel to begin with."""
+    sxy: tuple[float, ...] = (30.0, 50.0, 75.0, 100.0)
+    """Its standard deviations in pixels to begin with."""
+    srgb: tuple[float, ...] = (3.0, 4.0, 5.0, 6.0)
+    """Its standard deviations in grey levels to begin with."""
+    refinements: int = 1
+    """How often the steps are halved around the best."""
+    normalization: NormalizationName = "symmetric"
+    """How kernels are normalised: symmetric, after, before or none."""
+    iterations: int = 10
+    """Mean field updates."""
+
+    def __post_init__(self) -> None:
+        if self.pictures < 1:
+            raise ValueError(f"--pictures {self.pictures}: it must be 1 or more")
+        if min(self.refinements, self.iterations) < 0:
+            raise ValueError("--refinements and --iterations must be 0 or more")
+        for name in ("sxy", "srgb", "compat"):
+            values = getattr(self, name)
+            lowest = "0 or more" if name == "compat" else "above 0"
+            if not values or any(value < 0 or (value == 0 and name != "compat") for value in values):
+                raise ValueError(f"--{name} {' '.join(map(str, values))}: give one number or more, each {lowest}")

@@ -133,7 +133,9 @@ class Sharpened:
     def __init__(self, predictor: Predictor, options: CRFOptions) -> None:
         channels = len(predictor.preprocessing.mean)
         if channels != 3:
-            raise ValueError(f"the CRF compares red, green and blue, but this network takes {channels} channels: no CRF")
+            raise ValueError(
+                f"the CRF compares red, green and blue, but this network takes {channels} channels: no CRF"
+            )
         self.predictor, self.options, self.device = predictor, options, predictor.device
         self.gaussian, self.bilateral = crf_kernels(options)
 

@@ -21,7 +21,7 @@ FULL = {"conv1_1.weight", "fc6.weight", "score_fr.weight"}
 
 def is_fcn32s(state: Mapping[str, Tensor]) -> bool:
     """Whether these are an FCN-32s on VGG-16, by Caffe's names."""
-    return FULL <= state.keys() and "score_pool4.weight" not in state
+    return state.keys() >= FULL and "score_pool4.weight" not in state
 
 
 def is_fcn16s(state: Mapping[str, Tensor]) -> bool:

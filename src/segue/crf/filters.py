@@ -20,7 +20,7 @@ class Response(NamedTuple):
     norm: Tensor  # (N,): n_i = sum_j k(i, j)
 
     def factors(self, normalization: Normalization) -> tuple[Tensor, Tensor]:
-        """What a pixel is multiplied with before and after the filter, (N,) twice (ICML 2013, Sec. 3.1)."""
+        """What a pixel is multiplied with before and after the filter, (N,) twice."""
         norm = self.norm + 1e-20
         one = torch.ones_like(norm)
         return {

@@ -2,10 +2,10 @@
 
 A. Adams, J. Baek, M. Davis, Fast High-Dimensional Filtering Using the Permutohedral Lattice, Eurographics 2010.
 
-Filtering N points with d features each is a product of sparse matrices, `slice @ blur[d] @ ... @ blur[0] @ splat`
-(Sec. 3.1): every point hands its value to the d + 1 corners of the simplex around it, the V corners in use are blurred
-along the d + 1 directions of the lattice, and every point reads its corners again. The matrices depend on the features
-alone, so they are built once and used for as many values as one likes.
+Filtering N points with d features each is a product of sparse matrices, `slice @ blur[d] @ ... @ blur[0] @ splat`:
+every point hands its value to the d + 1 corners of the simplex around it, the V corners in use are blurred along the
+d + 1 directions of the lattice, and every point reads its corners again. The matrices depend on the features alone, so
+they are built once and used for as many values as one likes.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ def _strides(cells: Tensor) -> tuple[list[int], torch.dtype]:
 def _steps_down(strides: list[int], dtype: torch.dtype, device: torch.device) -> Tensor:
     """(d + 1, orders): what vertex k's code has less than the simplex's, by the order of the point's coordinates.
 
-    Coordinate i of vertex k is (d + 1) * cell_i + k, less d + 1 where rank_i > d - k (the canonical simplex, Sec. 3.1).
+    Coordinate i of vertex k is (d + 1) * cell_i + k, less d + 1 where rank_i > d - k (the canonical simplex, p. 4).
     """
     d = len(strides)
     places = (d + 1) ** torch.arange(d)
@@ -159,13 +159,13 @@ def _simplices(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 def _enclosing(features: Tensor, cells: Tensor, orders: Tensor, weights: Tensor) -> None:
     d = len(features)
-    # Of the whole filter, in lattice units (Sec. 3.3). This and the sums below are rounded to float32 in the order of
+    # Of the whole filter, in lattice units (p. 6). This and the sums below are rounded to float32 in the order of
     # the authors' program: points on the border of two simplices, which whole pixels often are, then fall to the same
     # side.
     deviation = torch.tensor(math.sqrt(2 / 3) * (d + 1), dtype=torch.float32).item()
     scaled = [features[j] * (deviation / math.sqrt((j + 1) * (j + 2))) for j in range(d)]
 
-    # Eq. 2: onto the plane where d + 1 coordinates sum to zero. Sums run from the last feature to the first.
+    # Onto the plane where d + 1 coordinates sum to zero (p. 5). Sums run from the last feature to the first.
     elevated = torch.empty(d + 1, features.shape[1], device=features.device)
     total = torch.zeros_like(scaled[0])
     for j in range(d, 0, -1):
@@ -182,7 +182,7 @@ def _enclosing(features: Tensor, cells: Tensor, orders: Tensor, weights: Tensor)
         rank[i] += less
         rank[j] += 1 - less
 
-    # Rounding left the plane by `excess` steps: move the coordinates that rounding moved most (Sec. 3.2).
+    # Rounding left the plane by `excess` steps: move the coordinates that rounding moved most.
     rank += excess
     wrap = (rank < 0).view(torch.int8) - (rank > d).view(torch.int8)
     rank += wrap * (d + 1)
@@ -193,6 +193,7 @@ def _enclosing(features: Tensor, cells: Tensor, orders: Tensor, weights: Tensor)
     for i in range(d):
         orders.add_(rank[i], alpha=(d + 1) ** i)
 
+    # Barycentric weights are the differences of neighbours in the falling order (p. 10).
     rest = (elevated - nearest * (d + 1)) * (1 / (d + 1))
     falling = list(rest.unbind())
     for i, j in combinations(range(d + 1), 2):

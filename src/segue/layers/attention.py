@@ -111,6 +111,10 @@ def _(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     return _like_values(query, value)
 
 
+_softmax_backward = torch.ops.aten._softmax_backward_data.out
+"""(g, w) -> w * (g - the row's sum of w * g) in one pass: what autograd itself calls for a softmax."""
+
+
 @torch.library.custom_op(
     "segue::attend_backward",
     mutates_args=(),
@@ -130,15 +134,11 @@ def _attend_backward(query: Tensor, key: Tensor, value: Tensor, grad: Tensor) ->
         torch.mm(out_grad.T, value[picture], out=weights_grad)
         _add_product(value_grad[picture], out_grad, weights.to(value.dtype))
         products_grad = weights_grad.to(weights.dtype)
-        # w * (g - the row's sum of w * g), in one pass: the operator that autograd itself calls for a softmax.
         _softmax_backward(products_grad, weights, -1, weights.dtype, grad_input=products_grad)
         products_grad = products_grad.to(query.dtype)
         torch.mm(key[picture], products_grad.T, out=query_grad[picture, :, rows])
         _add_product(key_grad[picture], query[picture, :, rows], products_grad)
     return query_grad, key_grad.to(key.dtype), value_grad.to(value.dtype)
-
-
-_softmax_backward = torch.ops.aten._softmax_backward_data.out
 
 
 def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:

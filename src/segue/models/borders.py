@@ -2,6 +2,9 @@
 
 The rule is that of the authors' code (ycszen/TorchSeg): OpenCV's Canny on the picture of class numbers, with a 7x7
 aperture and both thresholds 5, dilated by a 7x7 square. What is here equals OpenCV pixel by pixel.
+
+A processor runs it about as fast as memory lets it touch the numbers, so these are small integers, mostly changed in
+place, and comparisons, whose results are of another type, are replaced by arithmetic.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from segue.labels import IGNORE
 
 REACH = 3  # pixels from the centre of a 7x7 square to its rim
 SMALL = 52  # classes whose gradients, up to 640 times the largest class number, fit into 16 bits
+BAND = 2**17  # pixels that a processor works on at a time, so that what it makes on the way stays in its cache
 
 
 def border_labels(target: Tensor, num_classes: int = IGNORE, *, void_borders: bool = False) -> Tensor:
@@ -23,17 +27,17 @@ def border_labels(target: Tensor, num_classes: int = IGNORE, *, void_borders: bo
     both are `IGNORE`, the edge in its whole width. With `void_borders` they are class 0 instead, as in the authors'
     code: void has a border to whatever is not class 0, and no pixel is left out.
 
-    num_classes: up to 52, the arithmetic takes 16 bits and half the time; labels must then be below it.
+    num_classes: up to 52, gradients are of 16 bits and take half the time; labels must then be below it.
     """
-    # Only differences count, so every class number may be one higher. In 8 bits that makes IGNORE a 0, class 0 a 1.
-    ids = target.to(torch.uint8).add_(1).clamp_(min=1)
-    edges = canny(ids.to(torch.int16 if num_classes <= SMALL else torch.int32))
+    ids = target.to(torch.uint8).add_(1)  # only differences count; now `IGNORE` is 0 and class 0 is 1
+    void = ids == 0
+    edges = canny(ids.clamp_(min=1), torch.int16 if num_classes <= SMALL else torch.int32)
     if void_borders:
         return dilate(edges)
-    void = (target == IGNORE).to(torch.uint8)
     # One dilation serves both kinds of edges: bit 0 stands for sound ones, bit 1 for those beside void.
-    bands = dilate(edges << dilate(void))
-    return (bands & 1).masked_fill_((bands == 2) | void.bool(), IGNORE)
+    bands = dilate(edges.add_(edges & dilate(void.view(torch.uint8))))
+    left_out = (bands == 2) | void
+    return (bands & 1) | left_out.view(torch.uint8).neg_()  # -1 is 255
 
 
 def dilate(marks: Tensor) -> Tensor:
@@ -42,34 +46,53 @@ def dilate(marks: Tensor) -> Tensor:
         rim = torch.zeros_like(marks.narrow(dim, 0, 1))
         marks = _extend(marks, dim, rim, rim)
         for step in (1, 2, 3):  # joins 2, then 4, then 7 neighbours
-            marks = _shifted(marks, dim, 0, step) | _shifted(marks, dim, step, step)
+            length = marks.shape[dim] - step
+            marks = marks.narrow(dim, 0, length) | marks.narrow(dim, step, length)
     return marks
 
 
-def canny(ids: Tensor) -> Tensor:
-    """OpenCV's `Canny(ids, 5, 5, apertureSize=7)`: (B, H, W) of signed integers -> (B, H, W) uint8, 1 on edges.
+def canny(ids: Tensor, dtype: torch.dtype = torch.int32) -> Tensor:
+    """OpenCV's `Canny(ids, 5, 5, apertureSize=7)`: (B, H, W) of integers from 0 to 255 -> (B, H, W) uint8, 1 on edges.
+
+    dtype: in which gradients are counted; int16 where no two numbers are more than 51 apart.
+    """
+    height, width = ids.shape[-2:]
+    ids = _extend(ids, -2, ids[..., :1, :], ids[..., -1:, :])
+    if ids.device.type != "cpu":
+        return _edges(ids.to(dtype))
+    rows = max(1, BAND // width)
+    edges = ids.new_empty(ids.shape[0], height, width)
+    for picture, out in zip(ids, edges, strict=True):
+        for first in range(0, height, rows):
+            last = min(first + rows, height)
+            # Whether a gradient is the largest is seen in the rows beside it, if there are any.
+            above, below = max(first - 1, 0), min(last + 1, height)
+            band = picture[None, above : below + 2 * REACH].to(dtype)
+            out[first:last] = _edges(band)[0, first - above : last - above]
+    return edges
+
+
+def _edges(ids: Tensor) -> Tensor:
+    """Canny's edges of pictures that are continued by `REACH` rows above and below.
 
     At this aperture OpenCV divides gradients and thresholds by 16, and rounds the thresholds down, here to 0: any
-    gradient passes, and an edge is where it is the largest along its own direction. All in integers of one size and
-    mostly in place: comparisons and choices between types cost a processor several times what arithmetic does.
+    gradient passes, and an edge is where it is the largest along its own direction.
     """
     dx, dy = _gradient(ids)
-    # -1 where the signs differ, else 0; so are all masks below.
-    falling = (dx ^ dy).clamp_(-1, 0)
-    x, y = _sixteenth(dx.abs_()), _sixteenth(dy.abs_())
+    falling = (dx ^ dy).clamp_(-1, 0).to(torch.int16)  # -1 where the signs differ, else 0; so are all masks below
+    x, y = _sixteenth(dx), _sixteenth(dy)
     height, width = x.shape[-2:]
     framed = x.new_zeros(*x.shape[:-2], height + 2, width + 2)  # beyond the picture, there is no gradient
     magnitude = framed[..., 1:-1, 1:-1].copy_(x).add_(y)  # L1
-    # The gradient lies along x up to 22.5 degrees, along y from 67.5. OpenCV's tangents are t = 13573 / 2^15 and
-    # 2 + t; floor(t x), which is what integers need, comes in steps that keep within 16 bits.
-    tangent = x * 5
-    tangent.bitwise_right_shift_(8).add_(x).bitwise_right_shift_(2).add_(x, alpha=13).bitwise_right_shift_(5)
+    # The gradient lies along x up to 22.5 degrees, and along y from 67.5, whose tangents t and 2 + t OpenCV has in
+    # units of 2^-15. Integers y are above t x where they are above what is left of it, rounded down.
+    tangent = x.to(torch.int32).mul_(13573).bitwise_right_shift_(15).to(torch.int16)
     not_along_x = tangent.sub_(y)
     along_y = torch.add(not_along_x, x, alpha=2).clamp_(-1, 0)
     not_along_x.clamp_(-1, 0)
 
     def neighbour(maps: Tensor, down: int, right: int) -> Tensor:
-        return maps[..., 1 + down : 1 + down + height, 1 + right : 1 + right + width]
+        return maps.narrow(-2, 1 + down, height).narrow(-1, 1 + right, width)
 
     # What an edge has to exceed. Of equals along x or y the first one is the edge; along a diagonal, none.
     less = framed - 1
@@ -82,24 +105,26 @@ def canny(ids: Tensor) -> Tensor:
 
 
 def _gradient(ids: Tensor) -> tuple[Tensor, Tensor]:
-    """Sobel's 7x7 derivatives along x and y, the rim of the picture continued.
+    """Sobel's 7x7 derivatives along x and y, the left and right rims of the picture continued.
 
     Both kernels are made of sums of two neighbours: [1 6 15 20 15 6 1] of six such sums, [-1 -4 -5 0 5 4 1] of five and
     a difference. The five that both have in each direction are taken once.
     """
-    for dim in (-2, -1):
-        ids = _extend(ids, dim, ids.narrow(dim, 0, 1), ids.narrow(dim, -1, 1))
-        for _ in range(5):
-            ids = _shifted(ids, dim, 0, 1) + _shifted(ids, dim, 1, 1)
-    total = ids[..., 1:, :] + ids[..., :-1, :]
-    difference = ids[..., 1:, :] - ids[..., :-1, :]
-    return total[..., 1:] - total[..., :-1], difference[..., 1:] + difference[..., :-1]
+    for _ in range(5):
+        ids = _after(ids, -2) + _before(ids, -2)
+    ids = _extend(ids, -1, ids[..., :1], ids[..., -1:])
+    for _ in range(5):
+        ids = _after(ids, -1) + _before(ids, -1)
+    total = _after(ids, -2) + _before(ids, -2)
+    difference = _after(ids, -2) - _before(ids, -2)
+    return _after(total, -1) - _before(total, -1), _after(difference, -1) + _before(difference, -1)
 
 
 def _sixteenth(values: Tensor) -> Tensor:
-    """A sixteenth, in place, halves to the even neighbour."""
+    """A sixteenth of the absolute values, halves rounded to the even neighbour, in 16 bits; changes its argument."""
+    values.abs_()
     values += (values >> 4).bitwise_and_(1).add_(7)
-    return values.bitwise_right_shift_(4)
+    return values.bitwise_right_shift_(4).to(torch.int16)
 
 
 def _choose(mask: Tensor, yes: Tensor, no: Tensor) -> Tensor:
@@ -114,5 +139,9 @@ def _extend(maps: Tensor, dim: int, before: Tensor, after: Tensor) -> Tensor:
     return torch.cat([before.expand(shape), maps, after.expand(shape)], dim=dim)
 
 
-def _shifted(maps: Tensor, dim: int, start: int, shorter: int) -> Tensor:
-    return maps.narrow(dim, start, maps.shape[dim] - shorter)
+def _before(maps: Tensor, dim: int) -> Tensor:
+    return maps.narrow(dim, 0, maps.shape[dim] - 1)
+
+
+def _after(maps: Tensor, dim: int) -> Tensor:
+    return maps.narrow(dim, 1, maps.shape[dim] - 1)

@@ -254,6 +254,7 @@ class MCIBI(Network[MCIBIOutput]):
         auxiliary: float = 0.4,
         beta: float = 1.0,
         momentum: float = 0.9,
+        momentum_lr: float | None = None,
         criterion: Criterion = cross_entropy,
     ) -> Self:
         """MCIBI on a timm encoder; `context` is none, ppm, aspp, ocr or upernet. Raises ValueError for another name."""
@@ -278,6 +279,7 @@ class MCIBI(Network[MCIBIOutput]):
             auxiliary_channels=channels,
             beta=beta,
             momentum=momentum,
+            momentum_lr=momentum_lr,
             criterion=criterion,
         )
 

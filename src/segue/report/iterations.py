@@ -77,9 +77,7 @@ def _coloured(classes: np.ndarray, labels: Labels, size: tuple[int, int]) -> Ima
     """Classes in their colours, hatched where they are not known."""
     classes = thinned(classes, size)
     picture = resized(labels.colours(classes), size, smooth=False)
-    unknown = Image.fromarray((classes == IGNORE).astype(np.uint8) * 255).resize(
-        picture.size, Image.Resampling.NEAREST
-    )
+    unknown = Image.fromarray((classes == IGNORE).astype(np.uint8) * 255).resize(picture.size, Image.Resampling.NEAREST)
     picture.paste(Image.fromarray(hatching(*size)), mask=unknown)
     return picture
 
@@ -87,7 +85,7 @@ def _coloured(classes: np.ndarray, labels: Labels, size: tuple[int, int]) -> Ima
 def _occurring(samples: Sequence[Sharpening], labels: Labels) -> list[int]:
     """The classes of the samples, in their order; with very many, those of most pixels."""
     maps = [classes for sample in samples for classes in (sample.truth, *sample.after.values())]
-    counts = sum(np.bincount(classes.reshape(-1), minlength=256) for classes in maps)
+    counts = np.bincount(np.concatenate([classes.reshape(-1) for classes in maps]), minlength=256)
     found = [label for label in range(labels.num_classes) if counts[label]]
     return sorted(sorted(found, key=lambda label: -counts[label])[:LEGEND_MOST])
 
