@@ -1,4 +1,4 @@
-"""The decode heads of mmsegmentation that make FCN, PSPNet, UPerNet and OCRNet, and what they refuse."""
+"""mmsegmentation's heads that make FCN, PSPNet, UPerNet and OCRNet: number by number, and what they refuse."""
 
 import pytest
 import torch

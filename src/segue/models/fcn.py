@@ -135,8 +135,8 @@ class VGG16Trunk(Trunk):
 class AlexNetTrunk(Trunk):
     """CaffeNet -> fc7, at stride 32.
 
-    `weights` is a file of Caffe's tensors (conv1.weight, ..., fc7.bias); nobody whom timm or torchvision publish has
-    them, so nothing can be fetched.
+    `weights` is a file of Caffe's tensors (conv1.weight, ..., fc7.bias). timm and torchvision publish no such network,
+    so nothing can be fetched.
     """
 
     centre = 13.0  # -95 after conv1, -91, -83 and -67 after the poolings, and 2.5 * 32 = 80 further after fc6
