@@ -1,0 +1,61 @@
+"""The command line: parse, call one function, show. No logic lives here, and nothing heavy is imported at the top.
+
+One file per verb; a verb registers with `app` when its file is imported here, in the order that `segue --help` shows.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+
+from cyclopts import CycloptsError
+
+from segue.cli import convert, evaluate, listing, predict, train  # noqa: F401  # verbs register
+from segue.cli.app import app
+from segue.cli.crf import CRF
+
+__all__ = ["app", "main"]
+
+SHORT = {"--data": "--data.name", "--root": "--data.root"}
+"""What people type, and the recipe key that it is."""
+
+
+def _long_names(tokens: Sequence[str]) -> Iterator[str]:
+    """`--data camvid` of `train` as `--data.name camvid`."""
+    for token in tokens:
+        name, equals, value = token.partition("=")
+        yield SHORT[name] + equals + value if name in SHORT else token
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; a user's error is one line on stderr and exit code 2."""
+    tokens = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in tokens
+    tokens = [token for token in tokens if token != "--debug"]
+    if tokens[:1] == ["train"]:
+        tokens = list(_long_names(tokens))
+    if tokens[:1] in (["evaluate"], ["predict"]):
+        tokens = [CRF if token == "--crf" else token for token in tokens]
+    from segue.errors import SegueError
+
+    try:
+        app(tokens, exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        if debug:
+            raise
+        _fail(str(error))
+    except (SegueError, ValueError) as error:
+        if debug:
+            raise
+        _fail(str(error))
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:  # `segue list backbones | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _fail(message: str) -> None:
+    line = " ".join(message.split())
+    print(f"segue: {line}", file=sys.stderr)
+    sys.exit(2)

@@ -1,0 +1,24 @@
+"""segue list."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from segue.cli.app import app
+
+
+@app.command(name="list")
+def list_things(what: Literal["networks", "datasets", "recipes", "backbones"], pattern: str = "*", /) -> None:
+    """List what there is.
+
+    Parameters
+    ----------
+    what
+        networks, datasets, recipes or backbones.
+    pattern
+        A shell-style pattern that names must match.
+    """
+    from segue import listing
+
+    for line in listing.lines(what, pattern):
+        print(line)

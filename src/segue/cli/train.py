@@ -1,0 +1,105 @@
+"""segue train."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from segue.cli.app import Given, app
+from segue.options import Recipe
+
+RecipeKeys = Annotated[Recipe, Parameter(name="*", show_default=True)]
+
+
+@app.command
+def train(
+    what: str = "",
+    /,
+    *,
+    out: str = "",
+    init: str = "",
+    resume: str = "",
+    change_recipe: bool = False,
+    recipe: RecipeKeys = Recipe(),  # noqa: B008  # frozen, and what cyclopts reads the options from
+) -> None:
+    """Train a network.
+
+    segue train scenes                                    a shipped recipe
+    segue train unet --data ~/my-pictures                 a network, and a folder of images and masks
+    segue train deeplabv3 --data camvid --root ~/camvid   a network, and a known data set
+    segue train my.toml --optim.lr 0.02                   your recipe, with any key overridden
+    segue train --resume runs/unet-camvid                 goes on where it stopped
+
+    Parameters
+    ----------
+    what
+        A recipe (a TOML file, or a shipped one's name) or a network's name.
+    out
+        The run's folder; runs/NETWORK-DATA by default. It is numbered when it is taken.
+    init
+        A run's folder or a file of weights to start from: what fits is taken, the rest is listed.
+    resume
+        A run's folder to go on with.
+    change_recipe
+        Go on although the recipe has changed.
+    recipe
+        Any key of the recipe.
+    """
+    from segue import recipe as recipes
+    from segue import run
+
+    changes = _changes(recipe)
+    if resume:
+        if what or init:
+            raise ValueError("--resume goes on with a run as it is: drop the recipe, the network and --init")
+        finished = run.resume(resume, changes, change_recipe=change_recipe, command=sys.argv)
+    else:
+        if not what:
+            raise ValueError("say what to train: a network or a recipe (`segue list recipes`, `segue list networks`)")
+        path = recipes.find(what)
+        if path is not None:
+            chosen = recipes.override(recipes.read(path), changes, what)
+        else:
+            from segue.models import MODELS, unknown
+
+            if what not in MODELS:
+                raise ValueError(unknown("network or recipe", what, [*MODELS, *recipes.shipped()]))
+            chosen = recipes.from_dict({"network": what, **changes}, "the command line")
+        finished = run.begin(chosen, out=out, init=init, command=sys.argv)
+    if int(os.environ.get("RANK", "0")) == 0:
+        if finished.result.signal:
+            print(f"stopped at step {finished.result.step}; go on with: segue train --resume {finished.folder}")
+        else:
+            print(f"{finished.folder}: best mIoU {finished.result.best:.4f}; open {finished.folder / 'report.html'}")
+    if finished.result.signal:
+        sys.exit(128 + finished.result.signal)
+
+
+def _changes(recipe: Recipe) -> dict[str, Any]:
+    """What the command line says about the recipe, as nested dicts."""
+    changes: dict[str, Any] = {}
+    for keys in Given.names:
+        value: Any = recipe
+        for key in keys:
+            value = value[key] if isinstance(value, Mapping) else getattr(value, key)
+        place = changes
+        for key in keys[:-1]:
+            place = place.setdefault(key, {})
+        place[keys[-1]] = _plain(value) if keys[0] in ("model",) or keys[:2] == ("data", "map") else value
+    return changes
+
+
+def _plain(text: Any) -> Any:
+    """A value of a free table as TOML would read it: 0.5 is a number, true a truth, resnet18 a text."""
+    import tomllib
+
+    if not isinstance(text, str):
+        return text
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
