@@ -64,3 +64,26 @@ def test_the_png_palette_stands_at_the_raw_values():
 @pytest.mark.parametrize("count", [2, 21, 150])
 def test_made_up_colours_are_distinct(count):
     assert len(set(distinct_colours(count))) == count
+
+
+COLOURED = Labels(
+    classes=("sky", "road"),
+    values={3: 0, 500: 1, 0: IGNORE},
+    colour_key={(128, 128, 128): 3, (128, 64, 128): 500, (0, 0, 0): 0, (255, 255, 255): 77},
+)
+
+
+def test_masks_of_colours_are_read_by_the_colour_key_and_written_by_its_inverse():
+    raw = np.array([[[128, 64, 128], [128, 128, 128], [0, 0, 0]]], dtype=np.uint8)
+    classes = COLOURED.read(raw)
+    assert classes.tolist() == [[1, 0, IGNORE]]
+    assert np.array_equal(COLOURED.write(classes), raw)
+    assert Labels.from_dict(COLOURED.to_dict()) == COLOURED
+
+
+def test_a_colour_without_a_value_is_an_error_that_names_it():
+    raw = np.array([[[128, 64, 128], [128, 64, 129]]], dtype=np.uint8)
+    with pytest.raises(LabelError, match=r"pixel \(0, 1\) has colour \(128, 64, 129\)"):
+        COLOURED.read(raw)
+    with pytest.raises(LabelError, match="label 77"):
+        COLOURED.read(np.full((1, 1, 3), 255, dtype=np.uint8))

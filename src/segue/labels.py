@@ -9,6 +9,7 @@ from __future__ import annotations
 import colorsys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 
@@ -21,10 +22,11 @@ Colour = tuple[int, int, int]
 
 
 class LabelError(ValueError):
-    """A mask holds a value that the label map does not know."""
+    """A mask holds a value, or a colour, that the label map does not know."""
 
-    def __init__(self, value: int, row: int, column: int) -> None:
-        super().__init__(f"pixel ({row}, {column}) has label {value}, which the label map does not hold")
+    def __init__(self, value: int | Colour, row: int, column: int) -> None:
+        kind = "label" if isinstance(value, int) else "colour"
+        super().__init__(f"pixel ({row}, {column}) has {kind} {value}, which the label map does not hold")
         self.value, self.row, self.column = value, row, column
 
 
@@ -47,12 +49,14 @@ class Labels:
     values: raw label value -> class, or `IGNORE`. Without it, values are classes and 255 is ignored.
     palette: K colours, for pictures and palette PNGs; distinct ones are made up where it is absent.
     written: class -> the raw value that is written for it, where several raw values make one class.
+    colour_key: colour -> raw value, where masks are pictures whose exact colours stand for raw values.
     """
 
     classes: tuple[str, ...]
     values: Mapping[int, int] = field(default_factory=dict)
     palette: tuple[Colour, ...] = ()
     written: Mapping[int, int] = field(default_factory=dict)
+    colour_key: Mapping[Colour, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         count = len(self.classes)
@@ -67,6 +71,9 @@ class Labels:
                 raise ValueError(f"label map: value {raw} is mapped to class {label}, but there are {count} classes")
             if not 0 <= raw <= 65535:
                 raise ValueError(f"label map: value {raw} is not in 0..65535")
+        for colour, raw in self.colour_key.items():
+            if not 0 <= raw < 65535 or not all(0 <= channel <= 255 for channel in colour):
+                raise ValueError(f"colour key: {colour} stands for {raw}: it must be 8-bit colour to 0..65534")
         if not self.palette:
             object.__setattr__(self, "palette", distinct_colours(count))
         if len(self.palette) != count:
@@ -93,10 +100,12 @@ class Labels:
         return tuple(sorted(raw for raw, label in self.values.items() if label == IGNORE))
 
     def read(self, raw: np.ndarray) -> np.ndarray:
-        """Raw values (H, W), any integer type -> classes (H, W) uint8.
+        """Raw values (H, W), any integer type, or colours (H, W, 3) uint8 -> classes (H, W) uint8.
 
-        Raises `LabelError` with the first pixel whose value the map does not hold.
+        Raises `LabelError` with the first pixel whose value or colour the map does not hold.
         """
+        if raw.ndim == 3:
+            raw = self._values_of(raw)
         if raw.dtype == np.uint8:
             # Eight bits go through bytes.translate, which is several times as fast as indexing a table.
             translated = bytearray(np.ascontiguousarray(raw)).translate(self._byte_table())
@@ -112,6 +121,16 @@ class Labels:
             raise LabelError(int(raw[row, column]), int(row), int(column))
         return labels
 
+    def _values_of(self, colours: np.ndarray) -> np.ndarray:
+        """Colours (H, W, 3) uint8 -> raw values (H, W) uint16, by the colour key."""
+        values = _colour_table(tuple(self.colour_key.items()))[packed(colours)]
+        unknown = values == 0
+        if unknown.any():
+            row, column = (int(place) for place in np.argwhere(unknown)[0])
+            red, green, blue = colours[row, column].tolist()
+            raise LabelError((red, green, blue), row, column)
+        return values - 1
+
     def _byte_table(self) -> bytes:
         table = np.full(256, UNKNOWN, dtype=np.uint8)
         for raw, label in self.values.items():
@@ -120,14 +139,18 @@ class Labels:
         return table.tobytes()
 
     def write(self, labels: np.ndarray) -> np.ndarray:
-        """Classes (H, W) -> the data set's own values, uint8 or, where they need it, uint16.
+        """Classes (H, W) -> the data set's own values, uint8 or, where they need it, uint16; or its colours (H, W, 3).
 
-        `IGNORE` becomes the smallest ignored value, or 255 where the map has none.
+        `IGNORE` becomes the smallest ignored value, or 255 where the map has none; among colours, black.
         """
         ignored = self.ignored_values[0] if self.ignored_values else IGNORE
         table = np.full(256, ignored, dtype=np.uint16)
         table[list(self.written)] = list(self.written.values())
         raw = table[labels]
+        if self.colour_key:
+            colours = np.zeros((1 << 16, 3), dtype=np.uint8)
+            colours[list(self.colour_key.values())] = list(self.colour_key)
+            return colours[raw]
         return raw.astype(np.uint8) if raw.max(initial=0) <= 255 else raw
 
     def colours(self, labels: np.ndarray) -> np.ndarray:
@@ -151,6 +174,7 @@ class Labels:
             "values": {str(raw): label for raw, label in self.values.items()},
             "palette": [list(colour) for colour in self.palette],
             "written": {str(label): raw for label, raw in self.written.items()},
+            "colour_key": [[*colour, raw] for colour, raw in self.colour_key.items()],
         }
 
     @classmethod
@@ -162,12 +186,30 @@ class Labels:
             assert isinstance(table, Mapping)
             return {int(name): int(value) for name, value in table.items()}
 
-        classes, palette = mapping["classes"], mapping.get("palette", ())
+        classes, palette, key = mapping["classes"], mapping.get("palette", ()), mapping.get("colour_key", ())
         assert isinstance(classes, Sequence)
         assert isinstance(palette, Sequence)
+        assert isinstance(key, Sequence)
         return cls(
             classes=tuple(str(name) for name in classes),
             values=numbers("values"),
             palette=tuple((int(red), int(green), int(blue)) for red, green, blue in palette),
             written=numbers("written"),
+            colour_key={(int(red), int(green), int(blue)): int(raw) for red, green, blue, raw in key},
         )
+
+
+def packed(colours: np.ndarray) -> np.ndarray:
+    """Colours (..., 3) uint8 -> one number for each, 0xRRGGBB, uint32."""
+    padded = np.zeros((*colours.shape[:-1], 4), dtype=np.uint8)
+    padded[..., 2::-1] = colours
+    return padded.view("<u4")[..., 0]
+
+
+@lru_cache(maxsize=8)
+def _colour_table(key: tuple[tuple[Colour, int], ...]) -> np.ndarray:
+    """Packed colour -> raw value + 1, and 0 for colours without one; memory is touched only where colours are."""
+    table = np.zeros(1 << 24, dtype=np.uint16)
+    for (red, green, blue), raw in key:
+        table[red << 16 | green << 8 | blue] = raw + 1
+    return table

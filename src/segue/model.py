@@ -60,10 +60,10 @@ class Prediction:
 
 
 def mask_image(labels: np.ndarray, meaning: Labels) -> Image.Image:
-    """Classes (H, W) -> a picture of the data set's own values: palette PNG, or 16-bit where values need it."""
+    """Classes (H, W) -> a picture as the data set's masks are: palette PNG, 16-bit where values need it, or colours."""
     raw = meaning.write(labels)
     image = Image.fromarray(raw)
-    if raw.dtype == np.uint8:
+    if raw.dtype == np.uint8 and raw.ndim == 2:
         image.putpalette(meaning.png_palette())
     return image
 
