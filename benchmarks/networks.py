@@ -2,13 +2,13 @@
 
     python benchmarks/networks.py --root ~/data/camvid --out runs/networks
 
-Each network's `_camvid_cpu` recipe gets the same processor time: a step is timed first, and so many steps are trained, the
-learning rate's schedule over them, as fill it. Time is what the processor spent (`--minutes` on 2 cores, so twice as many
-core-minutes), so that other programs beside do not change the result. It is measured on the test split, at the end; nothing is
-chosen by it.
+Each network's `_camvid_cpu` recipe gets the same processor time: a step is timed first, and as many steps are trained,
+the learning rate's schedule over them, as fill it. Time is what the processor spent (`--minutes` on 2 cores, so twice
+as many core-minutes): other programs beside do not change the result. It is measured on the test split, at the end;
+nothing is chosen by it.
 
-Killed, it goes on where it stopped, in the middle of a network too; OUT/NAME.json holds the rows that are done. Several may
-run side by side, each with networks of its own and --threads 1. `--write docs/networks.md` puts the table there.
+Killed, it goes on where it stopped, in the middle of a network too; OUT/NAME.json holds the rows that are done. Several
+may run side by side, each with networks of its own and --threads 1. `--write docs/networks.md` puts the table there.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import os
-import resource
+import math
+import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,48 +29,60 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from segue import recipe as recipes
+from segue import run
 from segue.files import write_json, write_text
 from segue.models import MODELS, create
+from segue.training import Tick
 
 NETWORKS = (
     "fcn8s", "unet", "segnet", "segnet_basic", "deeplabv1", "deeplabv2", "deeplabv3", "refinenet", "dfn", "danet",
     "fcn", "pspnet", "ocrnet", "upernet", "mcibi",
 )  # fmt: skip
 CORES = 2
-TIMED = 2, 10  # steps of the two runs whose difference tells what a step takes
+WARM, TIMED = 3, 12  # steps before the timed ones, and those
 BEGIN, END = "<!-- table of networks -->", "<!-- end of table -->"
 
 
-def train(name: str, root: Path, steps: int, out: Path, threads: int, *, save_every: int = 0) -> float:
-    """Train a network's recipe, or go on with it; returns the processor seconds that it took."""
-    keys = ["--training.steps", f"{steps}", "--training.validate_every", f"{-(-steps // 2)}", "--data.val", "test"]
-    how = ["--resume", f"{out}"] if (out / "checkpoints" / "last").is_file() else [f"{name}_camvid_cpu"]
-    if how[0] != "--resume":
-        how += [*keys, "--data.workers", "0", "--training.save_every", f"{save_every}"]
-        how += ["--data.root", f"{root}", "--out", f"{out}"]
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run(
-        [sys.executable, "-m", "segue", "train", *how],
-        check=True,
-        env={**os.environ, "OMP_NUM_THREADS": f"{threads}"},
-        stdout=subprocess.DEVNULL,
-    )
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+class Timed(run._Watcher):
+    """Notes the processor's time after every step, and ends the run after the last one that is timed."""
+
+    def stepped(self, tick: Tick) -> None:
+        if tick.step == WARM:
+            self.began = time.process_time()
+        if tick.step == WARM + TIMED:
+            raise Done((time.process_time() - self.began) / TIMED)
 
 
-def seconds_per_step(name: str, root: Path, threads: int) -> float:
-    """Processor seconds of a training step: the difference of two short runs, validated on one picture each."""
+class Done(Exception):
+    """Holds the processor seconds of a training step."""
+
+
+def seconds_per_step(name: str, root: Path) -> float:
+    """Processor seconds of a training step of a network's recipe, by a run that is then thrown away."""
+    keys = {"data": {"root": f"{root}", "workers": 0}}
+    recipe = recipes.override(recipes.read(recipes.shipped()[f"{name}_camvid_cpu"]), keys, "the benchmark")
+    run._Watcher = Timed  # type: ignore[misc]
     with tempfile.TemporaryDirectory() as folder:
-        small = Path(folder) / "camvid"
-        for split in ("train", "test"):
-            for kind in (split, f"{split}annot"):
-                files = sorted((root / kind).iterdir())
-                (small / kind).mkdir(parents=True)
-                for file in files[:1] if split == "test" else files:
-                    (small / kind / file.name).symlink_to(file.resolve())
-        few, many = (train(name, small, steps, Path(folder) / f"{steps}", threads) for steps in TIMED)
-    return (many - few) / (TIMED[1] - TIMED[0])
+        try:
+            run.begin(recipe, out=f"{folder}/run")
+        except Done as done:
+            return float(done.args[0])
+    raise RuntimeError(f"{name}: its recipe ends before step {WARM + TIMED}")
+
+
+def train(name: str, root: Path, steps: int, out: Path) -> None:
+    """Train a network's recipe for so many steps, or go on with it."""
+    if (out / "checkpoints" / "last").is_file():
+        run.resume(out, {})
+        return
+    shutil.rmtree(out, ignore_errors=True)  # killed before its first checkpoint
+    keys = {
+        "data": {"root": f"{root}", "workers": 0, "val": "test"},
+        "training": {"steps": steps, "validate_every": math.ceil(steps / 2), "save_every": math.ceil(steps / 6)},
+    }
+    run.begin(
+        recipes.override(recipes.read(recipes.shipped()[f"{name}_camvid_cpu"]), keys, "the benchmark"), out=f"{out}"
+    )
 
 
 def size(name: str) -> tuple[float, float]:
@@ -82,17 +95,17 @@ def size(name: str) -> tuple[float, float]:
     return sum(one.numel() for one in network.parameters()) / 1e6, counter.get_total_flops() / 1e9
 
 
-def measure(name: str, root: Path, out: Path, minutes: float, threads: int) -> None:
+def measure(name: str, root: Path, out: Path, minutes: float) -> None:
     """Train one network for its time and write its row."""
     plan = out / f"{name}.plan.json"
     if plan.is_file():
         planned = json.loads(plan.read_text())
     else:
-        cost = seconds_per_step(name, root, threads)
+        cost = seconds_per_step(name, root)
         planned = {"seconds_per_step": cost, "steps": round(60 * minutes * CORES / cost), "minutes": minutes}
         write_json(plan, planned)
     steps = planned["steps"]
-    train(name, root, steps, out / name, threads, save_every=max(1, steps // 6))
+    train(name, root, steps, out / name)
     with (out / name / "log.csv").open(newline="") as file:
         half, last = csv.DictReader(file)
     parameters, gflop = size(name)
@@ -112,15 +125,16 @@ def measure(name: str, root: Path, out: Path, minutes: float, threads: int) -> N
 def table(out: Path, networks: Sequence[str]) -> str:
     """The rows that are done, as Markdown."""
     lines = [
-        "| network | parameters, M | GFLOP at 480x360 | steps | loss, first and second half | test mIoU | pixel accuracy |",
+        "| network | parameters, M | GFLOP | steps | loss, first and second half | test mIoU | pixel accuracy |",
         "|---|---|---|---|---|---|---|",
     ]
     for name in networks:
         if (out / f"{name}.json").is_file():
             row = json.loads((out / f"{name}.json").read_text())
             lines.append(
-                f"| `{name}` ({MODELS[name].paper.year}) | {row['parameters']:.2f} | {row['gflop']:.1f} | {row['steps']} "
-                f"| {row['loss'][0]:.2f}, {row['loss'][1]:.2f} | {row['test_miou']:.3f} | {row['pixel_accuracy']:.3f} |"
+                f"| `{name}` ({MODELS[name].paper.year}) | {row['parameters']:.2f} | {row['gflop']:.1f} "
+                f"| {row['steps']} | {row['loss'][0]:.2f}, {row['loss'][1]:.2f} "
+                f"| {row['test_miou']:.3f} | {row['pixel_accuracy']:.3f} |"
             )
     return "\n".join(lines)
 
@@ -135,9 +149,13 @@ def main() -> None:
     parser.add_argument("--write", type=Path, help="a document whose table is replaced")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
-    for name in given.networks if given.root else ():
-        if not (given.out / f"{name}.json").is_file():
-            measure(name, given.root.expanduser(), given.out, given.minutes, given.threads)
+    torch.set_num_threads(given.threads)
+    waiting = [name for name in given.networks if not (given.out / f"{name}.json").is_file()]
+    if given.root and len(waiting) == 1:
+        measure(waiting[0], given.root.expanduser(), given.out, given.minutes)
+    elif given.root:  # each in a process of its own, so that none meets another's memory
+        for name in waiting:
+            subprocess.run([sys.executable, *sys.argv, "--networks", name], check=True, stdout=subprocess.DEVNULL)
     rows = table(given.out, NETWORKS)
     if given.write:
         text = given.write.read_text(encoding="utf-8")
