@@ -87,3 +87,32 @@ def test_a_colour_without_a_value_is_an_error_that_names_it():
         COLOURED.read(raw)
     with pytest.raises(LabelError, match="label 77"):
         COLOURED.read(np.full((1, 1, 3), 255, dtype=np.uint8))
+
+
+SIDES = Labels(classes=("body", "left arm", "right arm"), mirror=(0, 2, 1))
+
+
+def test_a_mirrored_mask_exchanges_left_and_right():
+    classes = np.array([[0, 1, IGNORE], [2, 2, 0]], dtype=np.uint8)
+    assert SIDES.mirrored(classes).tolist() == [[IGNORE, 2, 0], [0, 1, 1]]
+    assert SIDES.mirrored(SIDES.mirrored(classes)).tolist() == classes.tolist()
+    assert CAMVID_LIKE.mirrored(np.array([[0, 1]], dtype=np.uint8)).tolist() == [[1, 0]]
+
+
+def test_classes_that_change_sides_survive_json():
+    assert Labels.from_dict(SIDES.to_dict()).mirror == (0, 2, 1)
+    assert Labels.from_dict({"classes": ["a", "b"]}).mirror == ()  # a model's card from before there were sides
+
+
+@pytest.mark.parametrize("mirror", [(0, 1), (0, 1, 1), (1, 2, 0)])
+def test_sides_must_come_in_pairs(mirror):
+    with pytest.raises(ValueError, match="must pair the classes"):
+        Labels(classes=("a", "b", "c"), mirror=mirror)
+
+
+def test_labels_are_read_from_a_table():
+    labels = Labels.from_table(" 7  128  64 128  road\n11   70  70  70  traffic light\n", ignored=(0, 255))
+    assert labels.classes == ("road", "traffic light")
+    assert labels.values == {7: 0, 11: 1, 0: IGNORE, 255: IGNORE}
+    assert labels.palette == ((128, 64, 128), (70, 70, 70))
+    assert Labels.from_table("1 0 0 0 a\n3 0 0 0 b", shift=-1).values == {0: 0, 2: 1}

@@ -50,6 +50,8 @@ class Labels:
     palette: K colours, for pictures and palette PNGs; distinct ones are made up where it is absent.
     written: class -> the raw value that is written for it, where several raw values make one class.
     colour_key: colour -> raw value, where masks are pictures whose exact colours stand for raw values.
+    mirror: class -> the class that it becomes when a picture is mirrored (a left arm is then a right arm), as a tuple
+    of K classes; () where mirroring changes none.
     """
 
     classes: tuple[str, ...]
@@ -57,6 +59,7 @@ class Labels:
     palette: tuple[Colour, ...] = ()
     written: Mapping[int, int] = field(default_factory=dict)
     colour_key: Mapping[Colour, int] = field(default_factory=dict)
+    mirror: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         count = len(self.classes)
@@ -88,6 +91,32 @@ class Labels:
                 )
             written.setdefault(label, raws[0] if raws else label)
         object.__setattr__(self, "written", written)
+        if self.mirror and (
+            sorted(self.mirror) != list(range(count)) or any(self.mirror[k] != i for i, k in enumerate(self.mirror))
+        ):
+            raise ValueError(
+                f"mirror {list(self.mirror)}: it must pair the classes 0..{count - 1}, each with itself or one other"
+            )
+
+    @classmethod
+    def from_table(
+        cls, table: str, *, ignored: Sequence[int] = (), shift: int = 0, mirror: tuple[int, ...] = ()
+    ) -> Labels:
+        """Labels from a table in plain text: raw value, red, green, blue and name, a line for each class.
+
+        ignored: raw values that mean `IGNORE`.
+        shift: added to the raw values of the table, where another edition of the data set counts from elsewhere.
+        """
+        rows = [line.split(maxsplit=4) for line in table.strip().splitlines()]
+        return cls(
+            classes=tuple(name.strip() for *_, name in rows),
+            values={
+                **{int(raw) + shift: index for index, (raw, *_) in enumerate(rows)},
+                **dict.fromkeys(ignored, IGNORE),
+            },
+            palette=tuple((int(red), int(green), int(blue)) for _, red, green, blue, _ in rows),
+            mirror=mirror,
+        )
 
     @property
     def num_classes(self) -> int:
@@ -153,6 +182,15 @@ class Labels:
             return colours[raw]
         return raw.astype(np.uint8) if raw.max(initial=0) <= 255 else raw
 
+    def mirrored(self, labels: np.ndarray) -> np.ndarray:
+        """The classes (H, W) of a mirrored picture: left is right, for the classes that have sides as well."""
+        flipped = labels[:, ::-1]
+        if not self.mirror:
+            return flipped
+        table = np.arange(256, dtype=np.uint8)
+        table[: self.num_classes] = self.mirror
+        return table[flipped]
+
     def colours(self, labels: np.ndarray) -> np.ndarray:
         """Classes (H, W) -> RGB (H, W, 3) uint8; ignored pixels are black."""
         table = np.zeros((256, 3), dtype=np.uint8)
@@ -175,6 +213,7 @@ class Labels:
             "palette": [list(colour) for colour in self.palette],
             "written": {str(label): raw for label, raw in self.written.items()},
             "colour_key": [[*colour, raw] for colour, raw in self.colour_key.items()],
+            "mirror": list(self.mirror),
         }
 
     @classmethod
@@ -187,15 +226,18 @@ class Labels:
             return {int(name): int(value) for name, value in table.items()}
 
         classes, palette, key = mapping["classes"], mapping.get("palette", ()), mapping.get("colour_key", ())
+        mirror = mapping.get("mirror", ())
         assert isinstance(classes, Sequence)
         assert isinstance(palette, Sequence)
         assert isinstance(key, Sequence)
+        assert isinstance(mirror, Sequence)
         return cls(
             classes=tuple(str(name) for name in classes),
             values=numbers("values"),
             palette=tuple((int(red), int(green), int(blue)) for red, green, blue in palette),
             written=numbers("written"),
             colour_key={(int(red), int(green), int(blue)): int(raw) for red, green, blue, raw in key},
+            mirror=tuple(int(label) for label in mirror),
         )
 
 
