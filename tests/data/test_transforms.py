@@ -4,7 +4,7 @@ from PIL import Image
 from torchvision.transforms.v2 import functional as F
 
 from segue.data.transforms import Augmentation, augment, crop_image, crop_target, distort_colours, pad
-from segue.labels import IGNORE
+from segue.labels import IGNORE, Labels
 
 
 def picture(height: int, width: int) -> Image.Image:
@@ -93,3 +93,14 @@ def test_colours_without_strength_stay_and_grey_keeps_its_hue():
 
 def test_padding_is_at_the_bottom_and_on_the_right():
     assert pad(np.ones((1, 2), dtype=np.uint8), (2, 3), 9).tolist() == [[1, 1, 9], [9, 9, 9]]
+
+
+def test_a_mirrored_crop_exchanges_the_classes_that_have_sides():
+    labels = Labels(classes=("left", "right"), mirror=(1, 0))
+    target = np.array([[0, 0, 1]], dtype=np.uint8)
+    image = Image.fromarray(np.repeat(target[:, :, None] * 100, 3, axis=2))
+    how = Augmentation(crop=(1, 3), scale=(1.0, 1.0), photometric=0)
+    seen = {tuple(map(bytes, augment(image, target, np.random.default_rng(seed), how, labels))) for seed in range(20)}
+    plain = (bytes([0] * 6 + [100] * 3), bytes([0, 0, 1]))
+    mirrored = (bytes([100] * 3 + [0] * 6), bytes([0, 1, 1]))
+    assert seen == {plain, mirrored}

@@ -60,7 +60,7 @@ class TrainingSamples(Dataset[tuple[np.ndarray, np.ndarray, str]]):
         index = self.picture_at(position)
         rng = np.random.Generator(np.random.PCG64([self.seed, 1, position]))
         image, target = self._read(index)
-        pixels, classes = augment(image, target, rng, self.augmentation)
+        pixels, classes = augment(image, target, rng, self.augmentation, self.data.labels)
         return pixels, classes, self.data.name(index)
 
     def _read(self, index: int) -> tuple[Image.Image, np.ndarray]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,9 +22,13 @@ class DataSet(ABC):
     """One split of a data set: pictures and masks by number.
 
     labels: classes, colours and the label map.
+    anomalies: where the masks mark what is out of distribution, the same pictures with another target: 0 in
+    distribution, 1 anomaly, `IGNORE` not counted. None where nothing is marked. An anomaly has no class: in this data
+    set's own target it is `IGNORE`, unless its classes are those two themselves (Fishyscapes, RoadAnomaly21).
     """
 
     labels: Labels
+    anomalies: DataSet | None = None
 
     @abstractmethod
     def __len__(self) -> int:
@@ -52,12 +56,29 @@ class Pair:
     mask: Path
 
 
-class FileDataSet(DataSet):
-    """Pictures and masks in files."""
+MaskReader = Callable[[Path], np.ndarray]
+"""A mask file -> its raw values (H, W)."""
 
-    def __init__(self, pairs: Sequence[Pair], labels: Labels) -> None:
+
+class FileDataSet(DataSet):
+    """Pictures and masks in files.
+
+    read: how a mask file becomes raw values, where it is not a picture of them.
+    anomalies: raw value -> 0 in distribution, 1 anomaly, as labels, where the masks mark anomalies.
+    """
+
+    def __init__(
+        self,
+        pairs: Sequence[Pair],
+        labels: Labels,
+        *,
+        read: MaskReader | None = None,
+        anomalies: Labels | None = None,
+    ) -> None:
         self.pairs = tuple(pairs)
         self.labels = labels
+        self.read = read or read_raw_mask
+        self.anomalies = FileDataSet(pairs, anomalies, read=read) if anomalies else None
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -69,7 +90,7 @@ class FileDataSet(DataSet):
         return read_image(self.pairs[index].image)
 
     def target(self, index: int) -> np.ndarray:
-        return read_target(self.pairs[index].mask, self.labels)
+        return read_target(self.pairs[index].mask, self.labels, self.read)
 
 
 def read_raw_mask(path: Path) -> np.ndarray:
@@ -99,9 +120,9 @@ def read_raw_mask(path: Path) -> np.ndarray:
     )
 
 
-def read_target(path: Path, labels: Labels) -> np.ndarray:
+def read_target(path: Path, labels: Labels, read: MaskReader = read_raw_mask) -> np.ndarray:
     """A mask's classes (H, W) uint8. Raises DataError for a value that the label map does not hold."""
-    raw = read_raw_mask(path)
+    raw = read(path)
     if raw.dtype == np.uint16 and max(labels.values) < 256:
         raise DataError(
             f"{path}: a 16-bit mask (values {raw.min()} to {raw.max()}), but the label map knows 8-bit values only; "

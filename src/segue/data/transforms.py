@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from segue.labels import IGNORE
+from segue.labels import IGNORE, Labels
 
 CROP_TRIES = 10  # as mmsegmentation tries: then the last crop is taken, however uniform
 
@@ -36,10 +36,11 @@ class Augmentation:
 
 
 def augment(
-    image: Image.Image, target: np.ndarray, rng: np.random.Generator, how: Augmentation
+    image: Image.Image, target: np.ndarray, rng: np.random.Generator, how: Augmentation, labels: Labels | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """A picture and its classes (H, W) uint8 -> (crop, crop, 3) uint8 and (crop, crop) uint8.
 
+    labels: say which classes change places in a mirrored picture; none do without it.
     Where the scaled picture is smaller than the crop, the rest is grey 128 in the picture and `IGNORE` in the mask.
     """
     low, high = how.scale
@@ -54,7 +55,7 @@ def augment(
             break
     pixels = crop_image(image, size, top, left, how.crop)
     if how.mirror and rng.random() < 0.5:
-        pixels, classes = pixels[:, ::-1], classes[:, ::-1]
+        pixels, classes = pixels[:, ::-1], labels.mirrored(classes) if labels else classes[:, ::-1]
     if how.photometric > 0:
         pixels = distort_colours(pixels, rng, how.photometric)
     return pad(pixels, how.crop, 128), pad(classes, how.crop, IGNORE)
