@@ -24,6 +24,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from unittest import mock
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -61,8 +62,7 @@ def seconds_per_step(name: str, root: Path) -> float:
     """Processor seconds of a training step of a network's recipe, by a run that is then thrown away."""
     keys = {"data": {"root": f"{root}", "workers": 0}}
     recipe = recipes.override(recipes.read(recipes.shipped()[f"{name}_camvid_cpu"]), keys, "the benchmark")
-    run._Watcher = Timed  # type: ignore[misc]
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, mock.patch.object(run, "_Watcher", Timed):
         try:
             run.begin(recipe, out=f"{folder}/run")
         except Done as done:
