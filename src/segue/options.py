@@ -7,10 +7,11 @@ A TOML file and the command line are read into the same classes: the key `lr` of
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 PolicyName = Literal["fixed", "step", "exp", "inv", "multistep", "poly", "sigmoid"]
 NormalizationName = Literal["symmetric", "after", "before", "none"]
+BlendName = Literal["gaussian", "uniform"]
 
 
 @dataclass(frozen=True)
@@ -167,6 +168,61 @@ class Recipe:
     optim: OptimOptions = field(default_factory=OptimOptions)
     schedule: ScheduleOptions = field(default_factory=ScheduleOptions)
     training: TrainingOptions = field(default_factory=TrainingOptions)
+
+
+@dataclass(frozen=True)
+class InferenceOptions:
+    """How a picture is looked at: at once or in windows, at which scales, and mirrored as well.
+
+    Probabilities are averaged over all of it.
+    """
+
+    window: tuple[int, ...] = ()
+    """Side, or height and width, of the windows that slide over the picture at each scale; without it, the whole
+    picture is looked at."""
+    overlap: float = 0.5
+    """Share of a window that the next one looks at again, from 0 to below 1."""
+    blend: BlendName = "gaussian"
+    """What counts where windows overlap: gaussian, the middle of a window more than its rim; uniform, all alike."""
+    scales: tuple[float, ...] = (1.0,)
+    """Factors on the picture's height and width."""
+    mirror: bool = False
+    """Look at the mirror image as well; classes that have a left and a right are swapped back."""
+    batch: int = 4
+    """Windows that go through the network together."""
+
+    def __post_init__(self) -> None:
+        if len(self.window) > 2 or any(side < 1 for side in self.window):
+            raise ValueError(f"window {_listed(self.window)}: give one side, or height and width, each 1 or more")
+        if not 0 <= self.overlap < 1:
+            raise ValueError(f"overlap {self.overlap:g}: it must be 0 or more and below 1")
+        if self.blend not in get_args(BlendName):
+            raise ValueError(f"blend {self.blend!r}: it must be {' or '.join(get_args(BlendName))}")
+        if not self.scales or not all(0 < scale < float("inf") for scale in self.scales):
+            raise ValueError(f"scales {_listed(self.scales)}: give one number or more, each above 0")
+        if self.batch < 1:
+            raise ValueError(f"batch {self.batch}: it must be 1 or more")
+
+    @property
+    def plain(self) -> bool:
+        """Whether there is nothing to average: the whole picture at its own size."""
+        return not self.window and self.scales == (1.0,) and not self.mirror
+
+    def described(self) -> str:
+        """In words, for a line on the terminal."""
+        words = []
+        if self.window:
+            height, width = self.window[0], self.window[-1]
+            words.append(f"windows of {height}x{width}, overlap {self.overlap:g}, {self.blend}")
+        if self.scales != (1.0,):
+            words.append(f"scales {_listed(self.scales)}")
+        if self.mirror:
+            words.append("mirrored as well")
+        return "; ".join(words) or "the whole picture at once"
+
+
+def _listed(values: tuple[float, ...]) -> str:
+    return " ".join(f"{value:g}" for value in values) or "(none)"
 
 
 @dataclass(frozen=True)
