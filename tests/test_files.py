@@ -4,7 +4,7 @@ import stat
 import pytest
 
 from segue.errors import SaveError
-from segue.files import write_atomically, write_json, write_text
+from segue.files import replacing, write_atomically, write_json, write_text
 
 
 def test_a_file_is_replaced_whole(tmp_path):
@@ -39,3 +39,16 @@ def test_a_folder_that_must_not_be_written_is_named(tmp_path):
 def test_json_keeps_its_letters(tmp_path):
     write_json(tmp_path / "a.json", {"name": "Straße"})
     assert "Straße" in (tmp_path / "a.json").read_text()
+
+
+def test_a_block_that_fails_leaves_the_old_file_and_its_own_error(tmp_path):
+    path = tmp_path / "file.txt"
+    write_text(path, "old")
+    with pytest.raises(ZeroDivisionError), replacing(path) as temporary:
+        temporary.write_text("half")
+        raise ZeroDivisionError
+    assert path.read_text() == "old"
+    assert [one.name for one in tmp_path.iterdir()] == ["file.txt"]
+    with replacing(path) as temporary:
+        temporary.write_text("new")
+    assert path.read_text() == "new"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from segue.errors import SaveError
@@ -16,10 +17,23 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
 
     Raises SaveError when the disk is full or the folder cannot be written; the temporary file is removed then.
     """
+    with replacing(path) as temporary:
+        try:
+            write(temporary)
+        except RuntimeError as error:  # torch.save reports a full disk as one
+            raise OSError(str(error)) from error
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary file beside `path` to be filled; synced and renamed to `path` when the block ends well.
+
+    Raises SaveError when the block raises an OSError. Whatever ends the block, no temporary file stays.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write(temporary)
+        yield temporary
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -29,14 +43,21 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
                 os.fsync(folder)
             finally:
                 os.close(folder)
-    except (OSError, RuntimeError) as error:
-        # torch.save reports a full disk as a RuntimeError of its own.
-        temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
             reason = "the disk is full: make room"
         else:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise SaveError(f"{path}: could not be written ({reason}); what was there before is intact") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def cache_folder() -> Path:
+    """Where segue keeps what can be made again: $SEGUE_CACHE, or segue/ in the user's folder for such things."""
+    if os.environ.get("SEGUE_CACHE"):
+        return Path(os.environ["SEGUE_CACHE"]).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "segue"
 
 
 def write_text(path: Path, text: str) -> None:

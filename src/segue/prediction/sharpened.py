@@ -7,6 +7,7 @@ from torch import Tensor
 
 from segue.crf import Bilateral, Gaussian, dense_crf
 from segue.options import CRFOptions
+from segue.prediction.averaged import Averaged
 from segue.prediction.predictor import Predictor
 
 
@@ -16,7 +17,7 @@ class Sharpened:
     Raises ValueError for a network that does not take RGB: the CRF compares colours.
     """
 
-    def __init__(self, predictor: Predictor, options: CRFOptions) -> None:
+    def __init__(self, predictor: Predictor | Averaged, options: CRFOptions) -> None:
         channels = len(predictor.preprocessing.mean)
         if channels != 3:
             raise ValueError(
