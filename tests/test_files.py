@@ -44,7 +44,7 @@ def test_json_keeps_its_letters(tmp_path):
 def test_a_block_that_fails_leaves_the_old_file_and_its_own_error(tmp_path):
     path = tmp_path / "file.txt"
     write_text(path, "old")
-    with pytest.raises(ZeroDivisionError), replacing(path) as temporary:
+    with pytest.raises(ZeroDivisionError), replacing(path) as temporary:  # noqa: PT012
         temporary.write_text("half")
         raise ZeroDivisionError
     assert path.read_text() == "old"
