@@ -48,10 +48,15 @@ def test_every_form_of_a_picture_gives_the_same(model, tmp_path):
     assert all(np.array_equal(as_pixels(form), pixels) for form in forms)
 
 
-@pytest.mark.parametrize("wrong", [np.zeros((4, 4)), np.zeros((4, 4, 3)), np.zeros((4, 4, 4), dtype=np.uint8)])
+@pytest.mark.parametrize("wrong", [np.zeros((4, 4), dtype=np.uint8), np.zeros((4, 4, 3))])
 def test_what_is_no_picture_is_refused(wrong):
-    with pytest.raises(ValueError, match="RGB of 8 bits is needed"):
+    with pytest.raises(ValueError, match="height, width and channels are needed"):
         as_pixels(wrong)
+
+
+def test_a_picture_of_other_channels_than_the_networks_is_refused(model):
+    with pytest.raises(ValueError, match="a picture of 4 channels, where the network takes 3"):
+        model.predict(np.zeros((16, 24, 4), dtype=np.uint8))
 
 
 def test_pretrained_options_are_not_part_of_a_card(model):

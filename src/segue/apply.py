@@ -24,8 +24,8 @@ from segue.labels import Labels
 from segue.metrics import boundary_f
 from segue.model import Model, ModelError, load, mask_image
 from segue.options import DataOptions
-from segue.pictures import overlay
-from segue.prediction import Predictor, Sharpened
+from segue.pictures import overlay, viewable
+from segue.prediction import Predictor, Sharpened, as_batch
 from segue.progress import ProgressLine, bar
 from segue.reading import IMAGE_SUFFIXES, read_image
 from segue.sharpening import (
@@ -128,13 +128,8 @@ def _predictor(
 
 
 def _probability(model: Model, pixels: np.ndarray) -> torch.Tensor:
-    """(H, W, 3) uint8 -> (K, H, W), without the CRF."""
+    """(H, W, C) -> (K, H, W), without the CRF."""
     return model.predictor().probabilities(as_batch([pixels]))[0]
-
-
-def as_batch(pictures: Sequence[np.ndarray]) -> torch.Tensor:
-    """Pictures (H, W, 3) uint8 of one size -> (B, 3, H, W) uint8."""
-    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
 
 
 def _data_of(run: Path, data: str, root: str) -> DataOptions:
@@ -174,9 +169,9 @@ def _write_evaluation(
 
 
 def _panel(predictor: Predictor | Sharpened, pictures: DataSet, index: int) -> report.Panel:
-    pixels = np.asarray(pictures.image(index))
+    pixels = pictures.image(index)
     predicted = predictor.labels(as_batch([pixels]))[0].to(torch.uint8).cpu().numpy()
-    return report.Panel(pictures.name(index), pixels, pictures.target(index), predicted)
+    return report.Panel(pictures.name(index), viewable(pixels), pictures.target(index), predicted)
 
 
 def to_csv(rows: Sequence[Mapping[str, object]]) -> str:
@@ -257,7 +252,13 @@ def predict_files(
     def read() -> Iterator[tuple[np.ndarray, np.ndarray, str]]:
         for picture, place in pictures:
             try:
-                yield np.asarray(read_image(picture)), NOTHING, place.as_posix()
+                pixels = read_image(picture)
+                if pixels.shape[2] != len(model.preprocessing.mean):
+                    raise DataError(
+                        f"{picture}: has {pixels.shape[2]} channels, where the network takes "
+                        f"{len(model.preprocessing.mean)}; take it out, or predict it with a network of its kind"
+                    )
+                yield pixels, NOTHING, place.as_posix()
             except DataError as error:
                 failed.append(str(error))
                 line.say(f"segue: {error}")
@@ -285,7 +286,7 @@ def write_prediction(
 
     write_atomically(folder / f"{name}.png", saver(mask_image(predicted, labels), "PNG"))
     if overlays:
-        painted = Image.fromarray(overlay(pixels, predicted, labels))
+        painted = Image.fromarray(overlay(viewable(pixels), predicted, labels))
         write_atomically(folder / "overlays" / f"{name}.jpg", saver(painted, "JPEG"))
 
 

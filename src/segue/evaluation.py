@@ -17,9 +17,10 @@ from torch import Tensor
 
 from segue.labels import Labels
 from segue.metrics import Summary, accuracy, confusion, dice, iou, summarise
+from segue.prediction import as_batch
 
 WholePicture = tuple[np.ndarray, np.ndarray, str]
-"""A picture (H, W, 3) uint8, its classes (H, W) uint8, and its name."""
+"""A picture (H, W, C), its classes (H, W) uint8, and its name."""
 
 
 class LabelsOf(Protocol):
@@ -83,8 +84,7 @@ def evaluate(
     device = device or torch.device("cpu")
     evaluation = Evaluation(torch.zeros(num_classes, num_classes, dtype=torch.int64, device=device))
     for group in same_size(pictures, batch):
-        images = torch.from_numpy(np.stack([pixels for pixels, _, _ in group])).permute(0, 3, 1, 2)
-        predicted = predictor.labels(images)
+        predicted = predictor.labels(as_batch([pixels for pixels, _, _ in group]))
         for (pixels, classes, name), guess in zip(group, predicted, strict=True):
             target = torch.from_numpy(np.ascontiguousarray(classes)).to(device)
             counts = confusion(guess.to(device), target, num_classes)

@@ -6,7 +6,7 @@ A model is a folder of two files, `model.safetensors` and `card.json`, and nothi
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,13 +22,15 @@ from segue.convert import load_reference
 from segue.files import write_atomically, write_json
 from segue.labels import Labels
 from segue.models import Network, create
-from segue.pictures import overlay
-from segue.prediction import Predictor, Preprocessing
+from segue.options import BlendName, InferenceOptions
+from segue.pictures import overlay, viewable
+from segue.prediction import Averaged, Predictor, Preprocessing, as_batch
 from segue.reading import read_image
 
 WEIGHTS, CARD = "model.safetensors", "card.json"
 FETCHED = ("pretrained", "weights")
 """Options that only say where first weights come from: a saved model has its own."""
+WHOLE = InferenceOptions()
 
 
 class ModelError(ValueError):
@@ -41,7 +43,7 @@ class Prediction:
 
     labels: (H, W) uint8 numpy, classes 0..K-1.
     probabilities: (K, H, W) float32 numpy, adding up to one at each pixel.
-    image: (H, W, 3) uint8 RGB numpy, what was looked at.
+    image: (H, W, C) numpy, what was looked at: uint8 RGB, or what else the network was trained on.
     meaning: the classes' names, colours and raw values.
     """
 
@@ -52,7 +54,7 @@ class Prediction:
 
     def overlay(self, opacity: float = 0.5) -> Image.Image:
         """The picture with the classes' colours laid over it."""
-        return Image.fromarray(overlay(self.image, self.labels, self.meaning, opacity))
+        return Image.fromarray(overlay(viewable(self.image), self.labels, self.meaning, opacity))
 
     def mask(self) -> Image.Image:
         """The data set's own label values with its palette, to be saved as PNG."""
@@ -144,21 +146,41 @@ class Model(
         self._predictor = None
         return self
 
-    def predictor(self) -> Predictor:
-        """The network made ready to predict: made once, and anew after `to`."""
+    def predictor(self, inference: InferenceOptions = WHOLE) -> Predictor | Averaged:
+        """The network made ready to predict; behind windows, scales and mirror images, if they are asked for.
+
+        Weights are prepared once, and anew after `to`.
+        """
         if self._predictor is None:
             self._predictor = Predictor(self.network, self.preprocessing)
-        return self._predictor
+        if inference.plain:
+            return self._predictor
+        return Averaged(self._predictor, inference, self.labels.mirror)
 
-    def predict(self, image: str | Path | Image.Image | np.ndarray | Tensor) -> Prediction:
+    def predict(
+        self,
+        image: str | Path | Image.Image | np.ndarray | Tensor,
+        *,
+        window: int | tuple[int, int] | None = None,
+        overlap: float = 0.5,
+        blend: BlendName = "gaussian",
+        scales: Sequence[float] = (1.0,),
+        mirror: bool = False,
+    ) -> Prediction:
         """Segment one picture at its own size.
 
-        image: a file's path, a PIL image, an RGB array (H, W, 3) uint8, or a tensor (3, H, W) uint8. Raises ValueError
-        for anything else, and for files that cannot be decoded.
+        window: the side, or height and width, of windows that slide over the picture; None for the whole picture.
+        overlap, blend: the share of a window that the next one looks at again, and how they are put together.
+        scales, mirror: factors on the picture's size, and whether its mirror image is looked at as well; the
+        probabilities of all of it are averaged.
+        image: a file's path, a PIL image, an array (H, W, C) or a tensor (C, H, W) of 8 or 16 bits or float32, C being
+        what the network was trained on: RGB, mostly. Raises ValueError for anything else, and for files that cannot be
+        decoded.
         """
         pixels = as_pixels(image)
-        batch = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))[None]
-        probabilities = self.predictor().probabilities(batch)[0]
+        size = () if window is None else (window,) if isinstance(window, int) else tuple(window)
+        inference = InferenceOptions(size, overlap, blend, tuple(scales), mirror)
+        probabilities = self.predictor(inference).probabilities(as_batch([pixels]))[0]
         labels = probabilities.argmax(dim=0).to(torch.uint8).cpu().numpy()
         return Prediction(labels, probabilities.cpu().numpy(), pixels, self.labels)
 
@@ -186,15 +208,18 @@ class Model(
 
 
 def as_pixels(image: str | Path | Image.Image | np.ndarray | Tensor) -> np.ndarray:
-    """Any form of a picture that `Model.predict` takes -> (H, W, 3) uint8."""
+    """Any form of a picture that `Model.predict` takes -> (H, W, C) uint8, uint16 or float32."""
     if isinstance(image, str | Path):
-        return np.asarray(read_image(Path(image)))
+        return read_image(Path(image))
     if isinstance(image, Image.Image):
         return np.asarray(image.convert("RGB"))
     if isinstance(image, Tensor):
         image = image.movedim(0, -1).cpu().numpy() if image.ndim == 3 else image.cpu().numpy()
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise ValueError(f"a picture of shape {image.shape} and type {image.dtype}: RGB of 8 bits is needed")
+    if image.dtype not in (np.uint8, np.uint16, np.float32) or image.ndim != 3:
+        raise ValueError(
+            f"a picture of shape {image.shape} and type {image.dtype}: height, width and channels are needed, "
+            "as RGB of 8 bits, or uint16 or float32"
+        )
     return image
 
 

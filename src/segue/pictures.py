@@ -42,6 +42,20 @@ def overlay(image: np.ndarray, labels_map: np.ndarray, labels: Labels, opacity: 
     return mixed
 
 
+def viewable(pixels: np.ndarray) -> np.ndarray:
+    """Any picture (H, W, C) -> (H, W, 3) uint8 to look at: its first three channels, or the first one in grey.
+
+    Of more than 8 bits, the values between the 1st and the 99th percentile of each channel fill the range.
+    """
+    shown = pixels[..., :3] if pixels.shape[2] >= 3 else pixels[..., :1].repeat(3, axis=2)
+    if shown.dtype == np.uint8:
+        return shown
+    values = np.nan_to_num(shown.astype(np.float32))
+    low, high = np.percentile(values, (1, 99), axis=(0, 1))
+    scaled = (values - low) * (255 / np.maximum(high - low, np.finfo(np.float32).tiny))
+    return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+
+
 def borders(labels_map: np.ndarray, width: int = 1) -> np.ndarray:
     """(H, W) classes -> (H, W) bool: pixels at most `width` pixels from another class, along rows or columns."""
     edge = np.zeros(labels_map.shape, dtype=bool)

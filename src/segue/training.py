@@ -44,7 +44,7 @@ class ResumeError(ValueError):
 
 @dataclass(frozen=True)
 class Seen:
-    """A validation picture with its truth and prediction, (H, W, 3) and (H, W) twice, uint8."""
+    """A validation picture with its truth and prediction, (H, W, C) and (H, W) twice."""
 
     name: str
     image: np.ndarray

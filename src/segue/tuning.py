@@ -24,14 +24,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from segue.apply import as_batch, open_run_split, to_csv
+from segue.apply import open_run_split, to_csv
 from segue.crf import DenseCRF
 from segue.data.loading import WholePictures
 from segue.files import write_json, write_text
 from segue.metrics import confusion, summarise
 from segue.model import WEIGHTS, Model, load
 from segue.options import CRFOptions, CRFSearch
-from segue.prediction import Sharpened, crf_kernels
+from segue.prediction import Sharpened, as_batch, crf_kernels
 from segue.progress import ProgressLine, bar, duration
 from segue.sharpening import (
     BEST,

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from segue.data import scenes as drawing
+from segue.data.declaration import Declaration, Split
+from segue.data.layouts import Layout, Root
 from segue.data.source import DataSet
-from segue.errors import DataError
+from segue.labels import Labels
 
 SIZE = (120, 160)
 SPLITS = {"train": (0, 512), "val": (1_000_000, 64), "test": (2_000_000, 128)}
@@ -21,8 +22,6 @@ class DrawnScenes(DataSet):
     """Scenes that segue draws itself, each from its seed; the same on every machine."""
 
     def __init__(self, split: str) -> None:
-        if split not in SPLITS:
-            raise DataError(f"scenes has no split {split!r}; it has {', '.join(SPLITS)}")
         self.labels = drawing.LABELS
         self.split = split
         self.first, self.count = SPLITS[split]
@@ -33,8 +32,8 @@ class DrawnScenes(DataSet):
     def name(self, index: int) -> str:
         return f"{self.split}-{index:04d}"
 
-    def image(self, index: int) -> Image.Image:
-        return Image.fromarray(_draw(self.first + index)[0])
+    def image(self, index: int) -> np.ndarray:
+        return _draw(self.first + index)[0]
 
     def target(self, index: int) -> np.ndarray:
         return _draw(self.first + index)[1]
@@ -45,6 +44,24 @@ def _draw(seed: int) -> tuple[np.ndarray, np.ndarray]:
     return drawing.draw(seed, SIZE)
 
 
-def open_scenes(root: Path, split: str) -> DrawnScenes:
-    """One split of the drawn scenes; there is nothing to be found under `root`."""
-    return DrawnScenes(split)
+@dataclass(frozen=True)
+class DrawnSplit(Layout):
+    """A split that is nowhere but in its seeds."""
+
+    split: str
+
+    def missing(self, root: Root) -> list[str]:
+        return []
+
+    def open(self, root: Root, labels: Labels, anomalies: Labels | None) -> DataSet:
+        return DrawnScenes(self.split)
+
+
+SCENES = Declaration(
+    name="scenes",
+    title="Pictures that segue draws itself, 160x120",
+    licence="that of segue",
+    labels=drawing.LABELS,
+    splits={name: Split(count, (DrawnSplit(name),)) for name, (_, count) in SPLITS.items()},
+    rootless=True,
+)

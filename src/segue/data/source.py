@@ -11,11 +11,35 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from segue.data.places import Place, ZipPlace
 from segue.errors import DataError
 from segue.labels import LabelError, Labels
 from segue.reading import read_image
 
 MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".pgm")
+
+
+@dataclass(frozen=True)
+class FileStamp:
+    """A file's path, and what changes when the file does: its size and its time of change."""
+
+    path: str
+    version: str
+
+
+@dataclass(frozen=True)
+class PairStamp:
+    """The stamps of a picture's file and of its mask's."""
+
+    image: FileStamp
+    mask: FileStamp
+
+
+def file_stamp(path: Place) -> FileStamp:
+    """The stamp of a file, or of a member of an archive, which changes with its archive."""
+    status = (path.archive if isinstance(path, ZipPlace) else path).stat()
+    whole = str(path.absolute()) if isinstance(path, Path) else str(path)
+    return FileStamp(whole, f"{status.st_size}:{status.st_mtime_ns}")
 
 
 class DataSet(ABC):
@@ -39,12 +63,20 @@ class DataSet(ABC):
         """A picture's name, unique in its split, without a suffix."""
 
     @abstractmethod
-    def image(self, index: int) -> Image.Image:
-        """A picture in RGB."""
+    def image(self, index: int) -> np.ndarray:
+        """A picture (H, W, C) as `read_image` gives it: RGB uint8, or what else the files hold."""
 
     @abstractmethod
     def target(self, index: int) -> np.ndarray:
         """A picture's classes (H, W) uint8, `IGNORE` where nothing is counted."""
+
+    def stamp(self, index: int) -> PairStamp | None:
+        """What tells whether a picture's files are still what they were; None where there are no files to tell it."""
+        return None
+
+    def order(self, seed: int, epoch: int) -> np.ndarray:
+        """The numbers of all pictures in the order in which an epoch of training shows them."""
+        return np.random.Generator(np.random.PCG64([seed, 0, epoch])).permutation(len(self))
 
 
 @dataclass(frozen=True)
@@ -86,11 +118,26 @@ class FileDataSet(DataSet):
     def name(self, index: int) -> str:
         return self.pairs[index].name
 
-    def image(self, index: int) -> Image.Image:
+    def image(self, index: int) -> np.ndarray:
         return read_image(self.pairs[index].image)
 
     def target(self, index: int) -> np.ndarray:
         return read_target(self.pairs[index].mask, self.labels, self.read)
+
+    def stamp(self, index: int) -> PairStamp | None:
+        pair = self.pairs[index]
+        return PairStamp(file_stamp(pair.image), file_stamp(pair.mask))
+
+
+def read_pair(data: DataSet, index: int) -> tuple[np.ndarray, np.ndarray]:
+    """A picture (H, W, C) and its classes (H, W) uint8. Raises DataError when they are not of one size."""
+    image, target = data.image(index), data.target(index)
+    if target.shape != image.shape[:2]:
+        raise DataError(
+            f"{data.name(index)}: the picture is {image.shape[1]}x{image.shape[0]}, "
+            f"its mask {target.shape[1]}x{target.shape[0]} (width x height); make them the same size"
+        )
+    return image, target
 
 
 def read_raw_mask(path: Path) -> np.ndarray:
@@ -122,7 +169,11 @@ def read_raw_mask(path: Path) -> np.ndarray:
 
 def read_target(path: Path, labels: Labels, read: MaskReader = read_raw_mask) -> np.ndarray:
     """A mask's classes (H, W) uint8. Raises DataError for a value that the label map does not hold."""
-    raw = read(path)
+    return classes_of(read(path), labels, path)
+
+
+def classes_of(raw: np.ndarray, labels: Labels, path: Place) -> np.ndarray:
+    """A file's raw values as classes (H, W) uint8. Raises DataError for one that the label map does not hold."""
     if raw.dtype == np.uint16 and max(labels.values) < 256:
         raise DataError(
             f"{path}: a 16-bit mask (values {raw.min()} to {raw.max()}), but the label map knows 8-bit values only; "
@@ -133,5 +184,6 @@ def read_target(path: Path, labels: Labels, read: MaskReader = read_raw_mask) ->
     except LabelError as error:
         raise DataError(
             f"{path}: pixel ({error.row}, {error.column}) has label {error.value}, which none of the "
-            f"{labels.num_classes} classes has. Map it in [data.map]; map it to 255 to leave such pixels out."
+            f"{labels.num_classes} classes has. In a folder of your own, map it in [data.map] (to 255 to leave such "
+            "pixels out); in a data set by name, fetch the file again."
         ) from error

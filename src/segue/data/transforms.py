@@ -36,48 +36,79 @@ class Augmentation:
 
 
 def augment(
-    image: Image.Image, target: np.ndarray, rng: np.random.Generator, how: Augmentation, labels: Labels | None = None
+    image: np.ndarray,
+    target: np.ndarray,
+    rng: np.random.Generator,
+    how: Augmentation,
+    labels: Labels | None = None,
+    centre: tuple[int, int] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A picture and its classes (H, W) uint8 -> (crop, crop, 3) uint8 and (crop, crop) uint8.
+    """A picture (H, W, C) and its classes (H, W) uint8 -> (crop, crop, C) of its type and (crop, crop) uint8.
 
     labels: say which classes change places in a mirrored picture; none do without it.
-    Where the scaled picture is smaller than the crop, the rest is grey 128 in the picture and `IGNORE` in the mask.
+    centre: row and column of the pixel in the crop's middle, or as near to it as the picture's edge allows; anywhere
+    without it.
+    Where the scaled picture is smaller than the crop, the rest is grey 128 in the picture (its mean, where it is not of
+    8 bits) and `IGNORE` in the mask.
     """
     low, high = how.scale
     scale = float(np.exp(rng.uniform(np.log(low), np.log(high))))
-    size = (max(1, round(image.height * scale)), max(1, round(image.width * scale)))
-    for _ in range(CROP_TRIES):
-        top = int(rng.integers(0, max(size[0] - how.crop[0], 0) + 1))
-        left = int(rng.integers(0, max(size[1] - how.crop[1], 0) + 1))
+    size = (max(1, round(image.shape[0] * scale)), max(1, round(image.shape[1] * scale)))
+    last = max(size[0] - how.crop[0], 0), max(size[1] - how.crop[1], 0)
+    if centre is not None:
+        top, left = (
+            min(max(round((pixel + 0.5) * scaled / whole - side / 2), 0), most)
+            for pixel, scaled, whole, side, most in zip(centre, size, target.shape, how.crop, last, strict=True)
+        )
         classes = crop_target(target, size, top, left, how.crop)
-        counts = np.bincount(classes.reshape(-1), minlength=256)[:IGNORE]
-        if counts.max() <= how.max_share * max(counts.sum(), 1):
-            break
+    else:
+        for _ in range(CROP_TRIES):
+            top, left = int(rng.integers(0, last[0] + 1)), int(rng.integers(0, last[1] + 1))
+            classes = crop_target(target, size, top, left, how.crop)
+            counts = np.bincount(classes.reshape(-1), minlength=256)[:IGNORE]
+            if counts.max() <= how.max_share * max(counts.sum(), 1):
+                break
     pixels = crop_image(image, size, top, left, how.crop)
     if how.mirror and rng.random() < 0.5:
         pixels, classes = pixels[:, ::-1], labels.mirrored(classes) if labels else classes[:, ::-1]
     if how.photometric > 0:
-        pixels = distort_colours(pixels, rng, how.photometric)
-    return pad(pixels, how.crop, 128), pad(classes, how.crop, IGNORE)
+        colours = pixels.dtype == np.uint8 and pixels.shape[2] == 3
+        pixels = (distort_colours if colours else distort_levels)(pixels, rng, how.photometric)
+    grey = 128 if pixels.dtype == np.uint8 else pixels.mean(axis=(0, 1)).astype(pixels.dtype)
+    return pad(pixels, how.crop, grey), pad(classes, how.crop, IGNORE)
 
 
-def crop_image(image: Image.Image, size: tuple[int, int], top: int, left: int, crop: tuple[int, int]) -> np.ndarray:
-    """Of the picture resized (bilinearly, antialiased) to `size` (H', W'), the part of `crop` at (top, left).
+def crop_image(image: np.ndarray, size: tuple[int, int], top: int, left: int, crop: tuple[int, int]) -> np.ndarray:
+    """Of the picture (H, W, C) resized (bilinearly, antialiased) to `size` (H', W'), the part of `crop` at (top, left).
 
     Equal to resizing and then cropping, up to Pillow's rounding. Smaller than `crop` where the resized picture ends.
     """
     height, width = min(crop[0], size[0] - top), min(crop[1], size[1] - left)
-    if size == (image.height, image.width):
-        return np.asarray(image.crop((left, top, left + width, top + height)))
+    if size == image.shape[:2]:
+        return image[top : top + height, left : left + width]
     # The crop's box in the original's own pixels, with its fractions: rounding it would shift the sampling.
-    rows, columns = image.height / size[0], image.width / size[1]
-    box = (
-        left * columns,
-        top * rows,
-        min((left + width) * columns, image.width),
-        min((top + height) * rows, image.height),
-    )
-    return np.asarray(image.resize((width, height), Image.Resampling.BILINEAR, box=box))
+    rows, columns = image.shape[0] / size[0], image.shape[1] / size[1]
+    first, last = top * rows, min((top + height) * rows, image.shape[0])
+    start, end = left * columns, min((left + width) * columns, image.shape[1])
+    # Only what the filter reaches from that box is handed to Pillow, which copies what it is handed.
+    above, before = (max(0, int(edge - max(step, 1)) - 1) for edge, step in ((first, rows), (start, columns)))
+    below, behind = (int(edge + max(step, 1)) + 2 for edge, step in ((last, rows), (end, columns)))
+    near = image[above:below, before:behind]
+    return _resized(near, (height, width), (start - before, first - above, end - before, last - above))
+
+
+def _resized(image: np.ndarray, size: tuple[int, int], box: tuple[float, float, float, float]) -> np.ndarray:
+    """The part of a picture (H, W, C) inside `box` (left, top, right, bottom) at `size` (height, width)."""
+
+    def resize(layer: np.ndarray) -> np.ndarray:
+        picture = Image.fromarray(np.ascontiguousarray(layer))
+        return np.asarray(picture.resize(size[::-1], Image.Resampling.BILINEAR, box=box))
+
+    if image.dtype == np.uint8 and image.shape[2] == 3:
+        return resize(image)
+    wide = image if image.dtype == np.uint8 else image.astype(np.float32)
+    layers = np.stack([resize(wide[..., channel]) for channel in range(image.shape[2])], axis=-1)
+    return np.rint(layers).astype(image.dtype) if image.dtype == np.uint16 else layers
 
 
 def crop_target(target: np.ndarray, size: tuple[int, int], top: int, left: int, crop: tuple[int, int]) -> np.ndarray:
@@ -98,13 +129,15 @@ def _nearest(length: int, new: int) -> np.ndarray:
     return np.minimum(centres.astype(np.int64), length - 1)
 
 
-def pad(pixels: np.ndarray, size: tuple[int, int], value: int) -> np.ndarray:
-    """Fill a picture or mask up to `size` (H, W), at the bottom and on the right."""
-    bottom, right = size[0] - pixels.shape[0], size[1] - pixels.shape[1]
-    if bottom <= 0 and right <= 0:
+def pad(pixels: np.ndarray, size: tuple[int, int], value: int | np.ndarray) -> np.ndarray:
+    """Fill a picture or mask up to `size` (H, W), at the bottom and on the right, with a value or one per channel."""
+    height, width = pixels.shape[:2]
+    if height >= size[0] and width >= size[1]:
         return np.ascontiguousarray(pixels)
-    widths = [(0, max(bottom, 0)), (0, max(right, 0)), (0, 0)][: pixels.ndim]
-    return np.pad(pixels, widths, constant_values=value)
+    padded = np.empty((max(height, size[0]), max(width, size[1]), *pixels.shape[2:]), dtype=pixels.dtype)
+    padded[:] = value
+    padded[:height, :width] = pixels
+    return padded
 
 
 LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601
@@ -133,3 +166,20 @@ def distort_colours(pixels: np.ndarray, rng: np.random.Generator, strength: floa
     flat = pixels.reshape(-1, 3).astype(np.float32) @ matrix.T.astype(np.float32)
     flat += np.float32(offset + 0.5)
     return np.clip(flat, 0, 255, out=flat).astype(np.uint8).reshape(pixels.shape)
+
+
+def distort_levels(pixels: np.ndarray, rng: np.random.Generator, strength: float = 1.0) -> np.ndarray:
+    """Brightness and contrast, each with probability 1/2, of a picture (H, W, C) that is not RGB of 8 bits.
+
+    Values may be of any range, so both are factors: brightness multiplies by 1 +- 1/4, contrast stretches from each
+    channel's mean by 1 +- 1/2, each times `strength`. Saturation and hue would need colours.
+    """
+    brightness, contrast = (
+        1 + float(rng.uniform(-width, width)) * strength if rng.random() < 0.5 else 1.0 for width in (0.25, 0.5)
+    )
+    levels = pixels.astype(np.float32)
+    mean = levels.mean(axis=(0, 1))
+    levels = ((levels - mean) * contrast + mean) * brightness
+    if pixels.dtype == np.float32:
+        return levels
+    return np.clip(np.rint(levels), 0, np.iinfo(pixels.dtype).max).astype(pixels.dtype)

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+
+def as_batch(pictures: Sequence[np.ndarray]) -> Tensor:
+    """Pictures (H, W, C) of one size, uint8, uint16 or float32 -> (B, C, H, W), uint8 or float32."""
+    stacked = np.stack(pictures)
+    return torch.from_numpy(stacked if stacked.dtype == np.uint8 else stacked.astype(np.float32)).permute(0, 3, 1, 2)
 
 
 @dataclass(frozen=True)
 class Preprocessing:
     """What is done to a picture before the network sees it.
 
-    mean, std: per channel, in grey levels of 0..255.
+    mean, std: per channel, in the pictures' own levels: 0..255 for those of 8 bits.
     bgr: the channels are turned round first, as networks trained in Caffe expect; mean and std are then in that order.
     shrink: the factor on height and width; the network's scores are enlarged back.
     """
@@ -31,8 +39,14 @@ class Preprocessing:
         if not 0 < self.shrink <= 1:
             raise ValueError(f"shrink = {self.shrink}: it must be above 0 and at most 1")
 
+    def check(self, channels: int) -> None:
+        """Raises ValueError when pictures of so many channels are not what the network takes."""
+        if channels != len(self.mean):
+            raise ValueError(f"a picture of {channels} channels, where the network takes {len(self.mean)}")
+
     def normalise(self, images: Tensor) -> Tensor:
-        """(B, C, H, W) uint8 or float in 0..255 -> float32, zero mean and unit deviation; channels-last stays so."""
+        """(B, C, H, W) uint8 or float -> float32, of zero mean and unit deviation; channels-last stays so."""
+        self.check(images.shape[1])
         mean = torch.tensor(self.mean, device=images.device).view(1, -1, 1, 1)
         scale = 1 / torch.tensor(self.std, device=images.device).view(1, -1, 1, 1)
         ordered = images.flip(1) if self.bgr else images
