@@ -116,3 +116,13 @@ def test_labels_are_read_from_a_table():
     assert labels.values == {7: 0, 11: 1, 0: IGNORE, 255: IGNORE}
     assert labels.palette == ((128, 64, 128), (70, 70, 70))
     assert Labels.from_table("1 0 0 0 a\n3 0 0 0 b", shift=-1).values == {0: 0, 2: 1}
+
+
+def test_what_is_written_for_ignored_pixels_can_be_said():
+    values = {0: 0, 2: 1, 1: IGNORE, 255: IGNORE}
+    ignored = np.array([[IGNORE, 1]], dtype=np.uint8)
+    assert Labels(classes=("a", "b"), values=values).write(ignored).tolist() == [[1, 2]]
+    labels = Labels(classes=("a", "b"), values=values, written={IGNORE: 255})
+    assert labels.write(ignored).tolist() == [[255, 2]]
+    assert labels.png_palette()[-3:] == [0, 0, 0]
+    assert Labels.from_dict(labels.to_dict()) == labels

@@ -48,7 +48,8 @@ class Labels:
     classes: K names, in the order of the network's outputs.
     values: raw label value -> class, or `IGNORE`. Without it, values are classes and 255 is ignored.
     palette: K colours, for pictures and palette PNGs; distinct ones are made up where it is absent.
-    written: class -> the raw value that is written for it, where several raw values make one class.
+    written: class -> the raw value that is written for it, where several raw values make one class; of several that
+    mean `IGNORE`, the smallest is written, unless `IGNORE` is given one here as well.
     colour_key: colour -> raw value, where masks are pictures whose exact colours stand for raw values.
     mirror: class -> the class that it becomes when a picture is mirrored (a left arm is then a right arm), as a tuple
     of K classes; () where mirroring changes none.
@@ -170,7 +171,8 @@ class Labels:
     def write(self, labels: np.ndarray) -> np.ndarray:
         """Classes (H, W) -> the data set's own values, uint8 or, where they need it, uint16; or its colours (H, W, 3).
 
-        `IGNORE` becomes the smallest ignored value, or 255 where the map has none; among colours, black.
+        `IGNORE` becomes the smallest ignored value if `written` says nothing else, or 255 where the map has none; among
+        colours, black.
         """
         ignored = self.ignored_values[0] if self.ignored_values else IGNORE
         table = np.full(256, ignored, dtype=np.uint16)
@@ -201,7 +203,7 @@ class Labels:
         """The 768 numbers of a palette PNG whose indices are raw values (those below 256)."""
         table = np.zeros((256, 3), dtype=np.uint8)
         for label, raw in self.written.items():
-            if raw < 256:
+            if raw < 256 and label != IGNORE:
                 table[raw] = self.palette[label]
         return [int(number) for number in table.reshape(-1)]
 

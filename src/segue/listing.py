@@ -31,8 +31,7 @@ def _datasets(pattern: str) -> Iterator[str]:
     from segue.data import DATASETS
 
     for name in fnmatch.filter(DATASETS, pattern):
-        first = (DATASETS[name].__doc__ or "").strip().splitlines()[0]
-        yield f"{name:14} {first}"
+        yield f"{name:17} {DATASETS[name].summary()}"
 
 
 def _recipes(pattern: str) -> Iterator[str]:

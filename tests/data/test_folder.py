@@ -6,7 +6,6 @@ import pytest
 from PIL import Image
 
 from segue.data import open_split
-from segue.data.camvid import open_camvid
 from segue.data.folder import folder_labels, in_validation, open_folder
 from segue.data.loading import TrainingSamples, WholePictures
 from segue.data.transforms import Augmentation
@@ -194,22 +193,3 @@ def test_palette_masks_are_read_by_index(tmp_path):
     with Image.open(path) as file:
         assert file.mode == "P"
     assert np.array_equal(open_folder(root, "val", Labels(classes=("a", "b", "c"))).target(0), before)
-
-
-@pytest.mark.parametrize("suffix", ["png", "jpg"])
-@pytest.mark.parametrize("inside", ["", "CamVid"])
-def test_camvid_is_found_in_both_layouts(tmp_path, suffix, inside):
-    root = tmp_path / inside
-    raw = np.array([[0, 1, 11], [10, 2, 3]], dtype=np.uint8).repeat(8, 0).repeat(8, 1)
-    for split, count in (("train", 3), ("val", 2), ("test", 1)):
-        for index in range(count):
-            save(root / split / f"f{index}.{suffix}", np.zeros((16, 24, 3), dtype=np.uint8))
-            save(root / f"{split}annot" / f"f{index}.png", raw)
-    data = open_camvid(tmp_path, "train")
-    assert len(data) == 3
-    classes = data.target(0)
-    assert np.unique(classes).tolist() == [0, 1, 2, 3, 10, IGNORE]
-    assert np.array_equal(data.labels.write(classes), raw)
-    assert data.labels.classes[8] == "Car"
-    with pytest.raises(DataError, match="no split 'trainval'"):
-        open_camvid(tmp_path, "trainval")

@@ -3,25 +3,73 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
 from pathlib import Path
 
-from segue.data.camvid import open_camvid
-from segue.data.drawn import open_scenes
+from segue.data.ade20k import ADE20K
+from segue.data.bdd_anomaly import BDD_ANOMALY, BDD_ANOMALY3
+from segue.data.camvid import CAMVID, CAMVID32
+from segue.data.cityscapes import CITYSCAPES
+from segue.data.coco_stuff import COCO_STUFF_10K, COCO_STUFF_164K
+from segue.data.declaration import Declaration
+from segue.data.drawn import SCENES
+from segue.data.fishyscapes import FISHYSCAPES
 from segue.data.folder import folder_labels, open_folder
+from segue.data.isbi2012 import ISBI2012
+from segue.data.lip import LIP
+from segue.data.nyudv2 import NYUDV2
+from segue.data.pascal_context import CONTEXT59, CONTEXT60
+from segue.data.places import place
+from segue.data.road_anomaly21 import ROAD_ANOMALY21
 from segue.data.source import DataSet, FileDataSet
+from segue.data.streethazards import STREETHAZARDS
+from segue.data.sun_rgbd import SUN_RGBD
+from segue.data.voc2012 import VOC2012
 from segue.errors import DataError
 from segue.labels import Labels
 
-DATASETS: dict[str, Callable[[Path, str], DataSet]] = {
-    "camvid": open_camvid,
-    "scenes": open_scenes,
+DATASETS: dict[str, Declaration] = {
+    one.name: one
+    for one in (
+        ADE20K,
+        BDD_ANOMALY,
+        BDD_ANOMALY3,
+        CAMVID,
+        CAMVID32,
+        CITYSCAPES,
+        COCO_STUFF_10K,
+        COCO_STUFF_164K,
+        FISHYSCAPES,
+        ISBI2012,
+        LIP,
+        NYUDV2,
+        CONTEXT59,
+        CONTEXT60,
+        ROAD_ANOMALY21,
+        SCENES,
+        STREETHAZARDS,
+        SUN_RGBD,
+        VOC2012,
+    )
 }
-"""name -> (root, split) -> one split of the data set."""
 
-WITHOUT_ROOT = ("scenes",)
+__all__ = [
+    "DATASETS",
+    "DataError",
+    "DataSet",
+    "Declaration",
+    "FileDataSet",
+    "declared",
+    "folder_labels",
+    "open_folder",
+    "open_split",
+]
 
-__all__ = ["DATASETS", "DataError", "DataSet", "FileDataSet", "folder_labels", "open_folder", "open_split"]
+
+def declared(name: str) -> Declaration:
+    """A data set by name. Raises DataError with the nearest name that there is."""
+    if name not in DATASETS:
+        raise DataError(f"{name}: there is no data set of this name; {_nearest(name)}")
+    return DATASETS[name]
 
 
 def open_split(name: str, root: str, split: str, labels: Labels | None = None) -> DataSet:
@@ -31,14 +79,18 @@ def open_split(name: str, root: str, split: str, labels: Labels | None = None) -
     nearest known one.
     """
     if name in DATASETS:
-        if not root and name not in WITHOUT_ROOT:
+        if not root and not DATASETS[name].rootless:
             raise DataError(f"{name}: say where it lies with --root")
-        if root and not Path(root).expanduser().is_dir():
-            raise DataError(f"{root}: there is no such folder; --root is where {name} lies")
-        return DATASETS[name](Path(root).expanduser(), split)
+        where = place(root)
+        if not where.is_dir():
+            raise DataError(f"{root}: there is no such folder or zip archive; --root is where {name} lies")
+        return DATASETS[name].open(where, split)
     path = Path(name).expanduser()
     if not path.is_dir() and "/" not in name and "\\" not in name:
-        near = difflib.get_close_matches(name, DATASETS, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"data sets: {', '.join(DATASETS)}"
-        raise DataError(f"{name}: there is no data set and no folder of this name; {hint}")
+        raise DataError(f"{name}: there is no data set and no folder of this name; {_nearest(name)}")
     return open_folder(path, split, labels)
+
+
+def _nearest(name: str) -> str:
+    near = difflib.get_close_matches(name, DATASETS, n=1)
+    return f"did you mean {near[0]}?" if near else f"data sets: {', '.join(DATASETS)}"
