@@ -1,7 +1,7 @@
 """Decoding pictures: any of the usual kinds, 8 and 16 bits, one channel to many.
 
 Pillow reads what it can read whole. It would cut colour pictures of 16 bits down to 8 and knows no fifth channel; those
-are decoded by torchvision (PNG) and tifffile (TIFF, with segue[tiff]).
+are decoded by imagecodecs (PNG) and tifffile (TIFF), which `segue[deep]` brings.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ TIFF_HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # in either byte order, w
 ORIENTATION, BITS, PHOTOMETRIC, SAMPLES, EXTRA_SAMPLES, DESCRIPTION = 274, 258, 262, 277, 338, 270  # TIFF 6.0, EXIF
 ALPHAS = (1, 2)  # what ExtraSamples calls transparency; 0 is a channel of data
 OWN_CHANNELS = {2: 3, 5: 4, 6: 3, 8: 3}  # of RGB, CMYK, YCbCr and L*a*b*; all others have one
+NEEDS = "which needs {}: pip install 'segue[deep]'"
 
 
 class Readable(Protocol):
@@ -42,7 +43,7 @@ def read_image(path: Readable) -> np.ndarray:
         head = stream.read(26)
         stream.seek(0)
         if head.startswith(PNG_HEAD) and head[24] == 16 and head[25] != 0:  # bit depth; colour type, 0 being grey
-            return _deep_png(stream)
+            return _deep_png(stream, path)
         if head.startswith(TIFF_HEADS):
             return _tiff(stream, path)
         with Image.open(stream) as file:
@@ -99,14 +100,15 @@ def _whole(file: Image.Image) -> np.ndarray:
     return upright(pixels, orientation(file))
 
 
-def _deep_png(stream: IO[bytes]) -> np.ndarray:
+def _deep_png(stream: IO[bytes], path: Readable) -> np.ndarray:
     """A PNG of 16 bits with colours or transparency; the latter is left out."""
-    import torch
-    from torchvision.io import ImageReadMode, decode_png
-
-    content = stream.read()
-    planes = decode_png(torch.frombuffer(bytearray(content), dtype=torch.uint8), ImageReadMode.UNCHANGED).numpy()
-    pixels = planes[: len(planes) - (len(planes) % 2 == 0)].transpose(1, 2, 0)
+    try:
+        import imagecodecs
+    except ImportError as error:
+        raise DataError(f"{path}: a PNG of 16-bit colours, {NEEDS.format('imagecodecs')}") from error
+    pixels = np.asarray(imagecodecs.png_decode(stream.read()))
+    channels = pixels.shape[2]
+    pixels = pixels[..., : channels - (channels % 2 == 0)]
     stream.seek(0)
     with Image.open(stream) as file:
         return upright(np.ascontiguousarray(pixels), orientation(file))
@@ -123,9 +125,7 @@ def _tiff(stream: IO[bytes], path: Readable) -> np.ndarray:
     try:
         import tifffile
     except ImportError as error:
-        raise DataError(
-            f"{path}: a TIFF of many channels or of 16-bit colours, which needs tifffile: pip install 'segue[tiff]'"
-        ) from error
+        raise DataError(f"{path}: a TIFF of many channels or of 16-bit colours, {NEEDS.format('tifffile')}") from error
     stream.seek(0)
     with tifffile.TiffFile(stream) as file:
         first = file.pages.first
