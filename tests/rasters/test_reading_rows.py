@@ -8,7 +8,7 @@ from segue.errors import DataError
 from segue.rasters import open_raster, opening
 from segue.reading import read_image
 
-tifffile = pytest.importorskip("tifffile", reason="needs segue[tiff]")
+tifffile = pytest.importorskip("tifffile", reason="needs segue[deep]")
 
 COLOUR_MAP = np.random.default_rng(0).integers(0, 256, (3, 256)).astype(np.uint16) * 257
 SMOOTH = np.add.outer(np.arange(83), np.arange(131))
@@ -64,7 +64,7 @@ def test_rows_are_those_of_the_whole_picture(kind, reader, tmp_path):
 
 @pytest.mark.parametrize("compression", ["lzw", "jpeg", "packbits"])
 def test_other_compressions_are_decoded(compression, tmp_path):
-    pytest.importorskip("imagecodecs", reason="needs segue[tiff]")
+    pytest.importorskip("imagecodecs", reason="needs segue[deep]")
     path = tiff(tmp_path / "a.tif", COLOURS, compression=compression, tile=(32, 32), metadata=None)
     with open_raster(path) as raster:
         assert np.abs(raster.pixels(20, 60).astype(int) - read_image(path)[20:60]).max() <= (

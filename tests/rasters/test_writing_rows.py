@@ -7,7 +7,7 @@ from PIL import Image
 from segue.errors import SaveError
 from segue.rasters import Georeference, array_rows, open_raster, tiff_rows
 
-tifffile = pytest.importorskip("tifffile", reason="needs segue[tiff]")
+tifffile = pytest.importorskip("tifffile", reason="needs segue[deep]")
 
 CLASSES = np.random.default_rng(0).integers(0, 5, (700, 531)).astype(np.uint8)
 PALETTE = {0: (1, 2, 3), 4: (250, 0, 7)}

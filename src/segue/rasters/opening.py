@@ -58,8 +58,9 @@ def _header(path: Path) -> tuple[int, int, int, bool]:
         except Image.UnidentifiedImageError:
             if path.suffix.lower() not in TIFF_SUFFIXES or find_spec("tifffile") is None:
                 raise
-    raster = _tiff(path, located=False)  # a TIFF of a kind that Pillow does not know
-    with raster:
+    from segue.rasters.tiff import TiffRaster
+
+    with TiffRaster(path) as raster:  # of a kind that Pillow does not know
         return raster.height, raster.width, 1, raster.georeference is not None
 
 
@@ -80,7 +81,7 @@ def _tiff(path: Path, located: bool) -> Raster | None:
     if find_spec("tifffile") is None:
         if located:
             return None
-        raise DataError(f"{path}: is too large to be held, and needs tifffile: pip install 'segue[tiff]'")
+        raise DataError(f"{path}: is too large to be held, and needs tifffile: pip install 'segue[deep]'")
     from segue.rasters.tiff import TiffRaster
 
     return TiffRaster(path)

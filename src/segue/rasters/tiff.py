@@ -26,32 +26,26 @@ class TiffRaster(Raster):
         with decoding(path, "picture"):
             self.file = tifffile.TiffFile(path)
         page = self.page = self.file.pages.first
-        if page.axes not in ("YX", "YXS", "SYX"):
-            raise DataError(f"{path}: a stack of pictures (axes {page.axes}); save each picture in a file of its own")
-        if page.photometric not in (GREY_WHITE_IS_0, GREY, RGB, PALETTE, YCBCR) or page.dtype == bool:
-            raise DataError(f"{path}: a TIFF of kind {page.photometric!s}, {page.dtype}; save it in grey levels or RGB")
-        turned = page.tags.get(ORIENTATION)
-        if turned is not None and int(turned.value) != 1:
-            raise DataError(f"{path}: is stored turned (orientation {turned.value}); save it upright")
+        try:
+            _check(path, page)
+        except DataError:
+            self.file.close()
+            raise
         tags = tuple((tag.code, int(tag.dtype), tag.count, tag.value) for tag in page.tags if tag.code in GEOREFERENCE)
         super().__init__(path, page.imagelength, page.imagewidth, Georeference(tags) if tags else None)
         self.channels = page.samplesperpixel
+        self.dtype = np.dtype(page.dtype)
+        self.colours = None if page.colormap is None else (np.asarray(page.colormap) >> 8).astype(np.uint8).T
         self.apart = page.axes == "SYX"  # a plane for each channel
         self.segment_rows = page.tilelength if page.is_tiled else min(page.rowsperstrip, self.height)
         self.decoded: OrderedDict[int, np.ndarray] = OrderedDict()
-        held = self.segment_rows * self.width * self.channels * page.dtype.itemsize
-        if held > MOST_BYTES and not page.is_contiguous:
-            raise DataError(
-                f"{path}: is compressed in strips of {self.segment_rows} rows, {held / 2**30:.1f} GiB each; "
-                "save it in tiles (gdal_translate -co TILED=YES, or vips tiffsave --tile)"
-            )
 
     def pixels(self, top: int, bottom: int) -> np.ndarray:
         with decoding(self.path, "picture"):
             stored = self._contiguous(top, bottom) if self.page.is_contiguous else self._segments(top, bottom)
         kept = self.channels - sum(kind in ALPHAS for kind in self.page.extrasamples)
-        if self.page.photometric == PALETTE:
-            return (self.page.colormap >> 8).astype(np.uint8).T[stored[..., 0]]
+        if self.colours is not None:
+            return self.colours[stored[..., 0]]
         if self.page.photometric == GREY_WHITE_IS_0:
             stored = np.iinfo(stored.dtype).max - stored
         return usual(stored[..., :kept])
@@ -63,19 +57,19 @@ class TiffRaster(Raster):
     def _contiguous(self, top: int, bottom: int) -> np.ndarray:
         """Rows of a TIFF that is not compressed: straight from the file, whatever its strips are."""
         planes, samples = (self.channels, 1) if self.apart else (1, self.channels)
-        stored = self.page.dtype.newbyteorder(self.file.byteorder)
+        stored = self.dtype.newbyteorder(self.file.byteorder)
         row = self.width * samples
-        found = np.empty((planes, bottom - top, self.width, samples), dtype=self.page.dtype)
+        found = np.empty((planes, bottom - top, self.width, samples), dtype=self.dtype)
         for plane in range(planes):
             self.file.filehandle.seek(
-                self.page.dataoffsets[0] + (plane * self.height + top) * row * self.page.dtype.itemsize
+                self.page.dataoffsets[0] + (plane * self.height + top) * row * self.dtype.itemsize
             )
             content = self.file.filehandle.read((bottom - top) * row * stored.itemsize)
             found[plane] = np.frombuffer(content, stored).reshape(bottom - top, self.width, samples)
         return found[0] if planes == 1 else np.ascontiguousarray(found[..., 0].transpose(1, 2, 0))
 
     def _segments(self, top: int, bottom: int) -> np.ndarray:
-        found = np.empty((bottom - top, self.width, self.channels), dtype=self.page.dtype)
+        found = np.empty((bottom - top, self.width, self.channels), dtype=self.dtype)
         for index in range(top // self.segment_rows, (bottom - 1) // self.segment_rows + 1):
             rows = self._decoded(index)
             start = index * self.segment_rows
@@ -89,7 +83,7 @@ class TiffRaster(Raster):
             self.decoded.move_to_end(index)
             return self.decoded[index]
         rows = min(self.segment_rows, self.height - index * self.segment_rows)
-        found = np.zeros((rows, self.width, self.channels), dtype=self.page.dtype)
+        found = np.zeros((rows, self.width, self.channels), dtype=self.dtype)
         across = -(-self.width // self.page.tilewidth) if self.page.is_tiled else 1
         down = -(-self.height // self.segment_rows)
         for plane in range(self.channels if self.apart else 1):
@@ -115,3 +109,21 @@ class TiffRaster(Raster):
         tile = segment[0, : len(found), : self.width - left]
         start = plane if self.apart else channel
         found[: len(tile), left : left + tile.shape[1], start : start + tile.shape[2]] = tile
+
+
+def _check(path: Path, page: tifffile.TiffPage) -> None:
+    """Raise DataError for a TIFF of which no rows can be read."""
+    if page.axes not in ("YX", "YXS", "SYX"):
+        raise DataError(f"{path}: a stack of pictures (axes {page.axes}); save each picture in a file of its own")
+    if page.photometric not in (GREY_WHITE_IS_0, GREY, RGB, PALETTE, YCBCR) or page.dtype in (None, bool):
+        raise DataError(f"{path}: a TIFF of kind {page.photometric!s}, {page.dtype}; save it in grey levels or RGB")
+    turned = page.tags.get(ORIENTATION)
+    if turned is not None and int(turned.value) != 1:
+        raise DataError(f"{path}: is stored turned (orientation {turned.value}); save it upright")
+    rows = page.tilelength if page.is_tiled else min(page.rowsperstrip, page.imagelength)
+    held = rows * page.imagewidth * page.samplesperpixel * np.dtype(page.dtype).itemsize
+    if held > MOST_BYTES and not page.is_contiguous:
+        raise DataError(
+            f"{path}: is compressed in strips of {rows} rows, {held / 2**30:.1f} GiB each; "
+            "save it in tiles (gdal_translate -co TILED=YES, or vips tiffsave --tile)"
+        )
