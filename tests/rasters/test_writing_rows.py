@@ -20,7 +20,7 @@ def hand_over(write, rows, axis=0) -> None:
 
 
 def test_a_tiff_of_classes_is_read_by_pillow_as_a_palette_picture(tmp_path):
-    with tiff_rows(tmp_path / "a.tif", 700, 531, np.uint8, palette=PALETTE) as write:
+    with tiff_rows(tmp_path / "a.tif", (700, 531), np.uint8, palette=PALETTE) as write:
         hand_over(write, CLASSES)
     with Image.open(tmp_path / "a.tif") as mask:
         assert mask.mode == "P"
@@ -31,9 +31,22 @@ def test_a_tiff_of_classes_is_read_by_pillow_as_a_palette_picture(tmp_path):
 
 def test_values_above_255_are_kept(tmp_path):
     deep = CLASSES.astype(np.uint16) * 1000
-    with tiff_rows(tmp_path / "a.tif", 700, 531, np.uint16) as write:
+    with tiff_rows(tmp_path / "a.tif", (700, 531), np.uint16) as write:
         hand_over(write, deep)
     assert np.array_equal(tifffile.imread(tmp_path / "a.tif"), deep)
+
+
+@pytest.mark.parametrize("where", [None, "EPSG:32632"])
+def test_colours_are_kept(where, tmp_path):
+    colours = np.stack([CLASSES, 255 - CLASSES, CLASSES * 7], axis=-1)
+    georeference = None
+    if where:
+        rasterio = pytest.importorskip("rasterio", reason="needs segue[geo]")
+        georeference = Georeference(profile={"crs": where, "transform": rasterio.Affine(2, 0, 5, 0, -2, 7)})
+    with tiff_rows(tmp_path / "a.tif", colours.shape, np.uint8, georeference=georeference) as write:
+        hand_over(write, colours)
+    with Image.open(tmp_path / "a.tif") as found:
+        assert np.array_equal(np.asarray(found), colours)
 
 
 def test_an_array_is_written_plane_by_plane(tmp_path):
@@ -49,9 +62,9 @@ def test_a_block_that_fails_leaves_nothing(writer, tmp_path):
     if writer == "map":
         rasterio = pytest.importorskip("rasterio", reason="needs segue[geo]")
         where = Georeference(profile={"crs": "EPSG:32632", "transform": rasterio.Affine(2, 0, 5, 0, -2, 7)})
-        block = tiff_rows(path, 700, 531, np.uint8, georeference=where)
+        block = tiff_rows(path, (700, 531), np.uint8, georeference=where)
     elif writer == "tiff":
-        block = tiff_rows(path, 700, 531, np.uint8)
+        block = tiff_rows(path, (700, 531), np.uint8)
     else:
         block = array_rows(path, (1, 700, 531), np.uint8)
     with pytest.raises(KeyboardInterrupt), block as write:  # noqa: PT012
@@ -65,7 +78,7 @@ def test_a_disk_that_is_full_is_a_savers_error(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(tifffile.TiffWriter, "write", full)
-    block = tiff_rows(tmp_path / "a.tif", 7000, 10, np.uint8)
+    block = tiff_rows(tmp_path / "a.tif", (7000, 10), np.uint8)
     with pytest.raises(SaveError, match=r"a\.tif: could not be written"), block as write:  # noqa: PT012
         for _ in range(70):
             write(np.zeros((100, 10), np.uint8))
@@ -96,7 +109,7 @@ def test_a_map_is_written_where_the_map_was(with_rasterio, tmp_path, monkeypatch
         assert np.array_equal(source.pixels(300, 310), np.stack([CLASSES[300:310] * 50] * 3, axis=-1))
         where = source.georeference
     assert bool(where.profile) == with_rasterio
-    with tiff_rows(tmp_path / "mask.tif", 700, 531, np.uint8, palette=PALETTE, georeference=where) as write:
+    with tiff_rows(tmp_path / "mask.tif", (700, 531), np.uint8, palette=PALETTE, georeference=where) as write:
         hand_over(write, CLASSES)
     with rasterio.open(tmp_path / "mask.tif") as mask:
         assert mask.crs.to_epsg() == 25832

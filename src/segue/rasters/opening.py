@@ -8,11 +8,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock
 
+import numpy as np
 from PIL import Image
 
 from segue.errors import DataError
 from segue.rasters.raster import HeldRaster, Raster
-from segue.reading import decoding, read_image
+from segue.reading import decoding, orientation, read_image
 
 LARGE = 1 << 24
 """Pixels from which on a picture is read by rows: 4096 x 4096."""
@@ -43,8 +44,12 @@ def open_raster(path: Path) -> Raster | None:
             f"{path}: {width}x{height} pixels are {held / 2**30:.1f} GiB when decoded, and only a TIFF is read by "
             "rows; save it as one in tiles (gdal_translate -co TILED=YES, or vips tiffsave --tile)"
         )
-    with _of_any_size():
-        return HeldRaster(path, read_image(path))
+
+    def decode() -> np.ndarray:
+        with _of_any_size():
+            return read_image(path)
+
+    return HeldRaster(path, height, width, decode)
 
 
 def _header(path: Path) -> tuple[int, int, int, bool]:
@@ -54,7 +59,8 @@ def _header(path: Path) -> tuple[int, int, int, bool]:
             with Image.open(path) as file:
                 located = path.suffix.lower() in TIFF_SUFFIXES and _is_located(path, file)
                 deep = 2 if "16" in file.mode else 1
-                return file.height, file.width, max(3, len(file.getbands())) * deep, located
+                height, width = file.size if orientation(file) >= 5 else (file.height, file.width)
+                return height, width, max(3, len(file.getbands())) * deep, located
         except Image.UnidentifiedImageError:
             if path.suffix.lower() not in TIFF_SUFFIXES or find_spec("tifffile") is None:
                 raise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -57,17 +57,21 @@ class Raster(ABC):
 
 
 class HeldRaster(Raster):
-    """A picture that had to be decoded whole: PNG, JPEG and the like."""
+    """A picture that has to be decoded whole, PNG, JPEG and the like: when the first rows are asked for."""
 
-    def __init__(self, path: Path, decoded: np.ndarray) -> None:
-        super().__init__(path, *decoded.shape[:2])
-        self.decoded = decoded
+    decoded: np.ndarray | None = None
+
+    def __init__(self, path: Path, height: int, width: int, decode: Callable[[], np.ndarray]) -> None:
+        super().__init__(path, height, width)
+        self.decode = decode
 
     def pixels(self, top: int, bottom: int) -> np.ndarray:
+        if self.decoded is None:
+            self.decoded = self.decode()
         return self.decoded[top:bottom]
 
     def close(self) -> None:
-        self.decoded = self.decoded[:0]
+        self.decoded = None
 
 
 def usual(pixels: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,37 +20,36 @@ TILE = 256
 WAITING = 4  # rows of tiles that may wait to be compressed
 
 RowWriter = Callable[[np.ndarray], None]
-"""Takes the next rows, (n, W) of a TIFF or (K, n, W) of an array."""
+"""Takes the next rows, (n, W) or (n, W, C) of a TIFF, (K, n, W) of an array."""
 
 
 @contextmanager
 def tiff_rows(
     path: Path,
-    height: int,
-    width: int,
+    shape: tuple[int, ...],
     dtype: type[np.unsignedinteger[Any]],
     *,
     palette: Mapping[int, Colour] | None = None,
     georeference: Georeference | None = None,
 ) -> Iterator[RowWriter]:
-    """A TIFF of one channel, deflated in tiles, that is whole when the block ends well and absent otherwise.
+    """A TIFF of (H, W) or (H, W, 3), deflated in tiles, that is whole when the block ends well and absent otherwise.
 
     palette: value -> colour, of 8-bit values. Raises SaveError when it cannot be written.
     """
     by_rasterio = georeference is not None and georeference.profile
     with replacing(path) as temporary:
         write = _by_rasterio if by_rasterio else _by_tifffile
-        with write(temporary, (height, width), np.dtype(dtype), palette, georeference or Georeference()) as write_tiles:
-            collected = _TileRows(width, np.dtype(dtype), write_tiles)
+        with write(temporary, shape, np.dtype(dtype), palette, georeference or Georeference()) as write_tiles:
+            collected = _TileRows(shape[1:], np.dtype(dtype), write_tiles)
             yield collected.add
-            collected.finish(height)
+            collected.finish(shape[0])
 
 
 class _TileRows:
     """Collects rows until they fill a row of tiles."""
 
-    def __init__(self, width: int, dtype: np.dtype[Any], write: RowWriter) -> None:
-        self.rows, self.write = np.zeros((TILE, width), dtype), write
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any], write: RowWriter) -> None:
+        self.rows, self.write = np.zeros((TILE, *shape), dtype), write
         self.filled, self.written = 0, 0
 
     def add(self, rows: np.ndarray) -> None:
@@ -74,15 +74,15 @@ class _TileRows:
 
 @contextmanager
 def _by_rasterio(
-    path: Path, size: tuple[int, int], dtype: np.dtype[Any], palette: Mapping[int, Colour] | None, where: Georeference
+    path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], palette: Mapping[int, Colour] | None, where: Georeference
 ) -> Iterator[RowWriter]:
     import rasterio
     from rasterio.windows import Window
 
-    height, width = size
+    height, width, *channels = shape
     profile = {
-        "driver": "GTiff", "height": height, "width": width, "count": 1, "dtype": dtype.name, "compress": "deflate",
-        "tiled": True, "blockxsize": TILE, "blockysize": TILE, "BIGTIFF": "IF_SAFER",
+        "driver": "GTiff", "height": height, "width": width, "count": math.prod(channels), "dtype": dtype.name,
+        "compress": "deflate", "tiled": True, "blockxsize": TILE, "blockysize": TILE, "BIGTIFF": "IF_SAFER",
     }  # fmt: skip
     with rasterio.open(path, "w", **profile, **where.profile) as file:
         if palette is not None:
@@ -91,7 +91,8 @@ def _by_rasterio(
 
         def write(rows: np.ndarray) -> None:
             nonlocal done
-            file.write(rows, 1, window=Window(0, done, width, len(rows)))
+            planes = rows.reshape(len(rows), width, -1).transpose(2, 0, 1)
+            file.write(planes, window=Window(0, done, width, len(rows)))
             done += len(rows)
 
         yield write
@@ -99,19 +100,18 @@ def _by_rasterio(
 
 @contextmanager
 def _by_tifffile(
-    path: Path, size: tuple[int, int], dtype: np.dtype[Any], palette: Mapping[int, Colour] | None, where: Georeference
+    path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], palette: Mapping[int, Colour] | None, where: Georeference
 ) -> Iterator[RowWriter]:
     """tifffile asks for tiles, where rows are handed over here: it does so in a thread of its own."""
     import tifffile
 
     waiting: Queue[np.ndarray | None] = Queue(WAITING)
     failed: list[Exception] = []
-    height, width = size
 
     def tiles() -> Iterator[np.ndarray]:
         for rows in rows_of_tiles:
-            for left in range(0, width, TILE):
-                tile = np.zeros((TILE, TILE), dtype)
+            for left in range(0, shape[1], TILE):
+                tile = np.zeros((TILE, TILE, *shape[2:]), dtype)
                 part = rows[:, left : left + TILE]
                 tile[: part.shape[0], : part.shape[1]] = part
                 yield tile
@@ -124,10 +124,10 @@ def _by_tifffile(
 
     def compress() -> None:
         try:
-            with tifffile.TiffWriter(path, bigtiff=height * width * dtype.itemsize > 1 << 31) as file:
+            with tifffile.TiffWriter(path, bigtiff=math.prod(shape) * dtype.itemsize > 1 << 31) as file:
                 file.write(
-                    tiles(), shape=size, dtype=dtype, tile=(TILE, TILE), compression="zlib", metadata=None,
-                    photometric="minisblack" if palette is None else "palette",
+                    tiles(), shape=shape, dtype=dtype, tile=(TILE, TILE), compression="zlib", metadata=None,
+                    photometric="rgb" if len(shape) == 3 else "minisblack" if palette is None else "palette",
                     colormap=None if palette is None else _colour_map(palette),
                     extratags=[(*tag, True) for tag in where.tags],
                 )  # fmt: skip
