@@ -7,11 +7,9 @@ A class that occurs neither in the truth nor in the prediction has no IoU (NaN) 
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from segue.labels import IGNORE
@@ -60,8 +58,7 @@ def _check_range(values: Tensor, highest: int, what: str, allowed: str) -> None:
 
 def iou(table: Tensor) -> Tensor:
     """(K, K) counts -> (K,) float64: hits / (hits + misses + false alarms), NaN for a class that never occurs."""
-    hits, true, guessed = _marginals(table)
-    return hits / (true + guessed - hits)
+    return iou_of(*_marginals(table))
 
 
 def accuracy(table: Tensor) -> Tensor:
@@ -76,9 +73,19 @@ def dice(table: Tensor) -> Tensor:
     return 2 * hits / (true + guessed)
 
 
+def iou_of(hits: Tensor, true: Tensor, guessed: Tensor) -> Tensor:
+    """Counts of hits, true and predicted pixels, of any shape -> IoU of each, float64, NaN for 0 / 0."""
+    return hits.double() / (true + guessed - hits).double()
+
+
+def marginals(table: Tensor) -> Tensor:
+    """(K, K) counts -> (3, K): hits, true pixels and predicted pixels of each class, all that IoU needs."""
+    return torch.stack([table.diagonal(), table.sum(dim=1), table.sum(dim=0)])
+
+
 def _marginals(table: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    counts = table.double()
-    return counts.diagonal(), counts.sum(dim=1), counts.sum(dim=0)
+    hits, true, guessed = marginals(table).double()
+    return hits, true, guessed
 
 
 @dataclass(frozen=True)
@@ -121,70 +128,3 @@ def summarise(table: Tensor) -> Summary:
         classes=len(per_class) - len(absent),
         absent=tuple(absent),
     )
-
-
-TOLERANCE = 0.0075
-"""Of a picture's diagonal: how far apart two boundaries may lie and still agree, as in SegNet's and BSDS's programs."""
-
-
-def boundary_f(predicted: Tensor, target: Tensor, num_classes: int, tolerance: float | None = None) -> Tensor:
-    """(B, H, W) integers twice -> (B, K) float64: the boundary F-measure of each picture and class, by distance.
-
-    Precision is the share of predicted boundary pixels within `tolerance` pixels (Euclidean) of any true one, recall
-    the share of true ones so near to any predicted one, and F = 2 PR / (P + R) (Csurka et al., BMVC 2013). This is the
-    distance-transform variant, which lets many pixels agree with the same one; SegNet's program matches them one to
-    one, which gives lower numbers: do not compare the two. A class with a boundary in truth or prediction alone has
-    F = 0, one with a boundary in neither NaN.
-
-    A pixel is on a class's boundary when exactly one is of the class: it, or any of its right, lower, and lower right
-    neighbours (one pixel thick; the picture's edge is no boundary). Where the target is `IGNORE` on either side, no
-    boundary is counted, in truth or prediction.
-
-    tolerance: in pixels; 0.0075 of the diagonal by default. Raises ValueError when sizes differ.
-    """
-    if predicted.shape != target.shape or target.ndim != 3:
-        raise ValueError(
-            f"predicted is {tuple(predicted.shape)}, target is {tuple(target.shape)}: both must be one (B, H, W)"
-        )
-    if tolerance is None:
-        tolerance = TOLERANCE * math.hypot(*target.shape[1:])
-    scores = []
-    for guess, true in zip(predicted, target, strict=True):
-        counted = true != IGNORE
-        truth, guessed = (_boundaries(classes, counted, num_classes) for classes in (true, guess))
-        precision, recall = _share_near(guessed, truth, tolerance), _share_near(truth, guessed, tolerance)
-        agreed = 2 * precision * recall / (precision + recall).clamp(min=1e-300)
-        scores.append(agreed.masked_fill(~(truth | guessed).flatten(1).any(dim=1), math.nan))
-    return torch.stack(scores)
-
-
-def _boundaries(classes: Tensor, counted: Tensor, num_classes: int) -> Tensor:
-    """(H, W) twice -> (K, H, W) bool, each class's boundary as `boundary_f` defines it."""
-    inside = classes == torch.arange(num_classes, device=classes.device)[:, None, None]
-    edge = torch.zeros_like(inside)
-    height, width = classes.shape
-    for down, right in ((0, 1), (1, 0), (1, 1)):
-        here = (slice(0, height - down), slice(0, width - right))
-        there = (slice(down, None), slice(right, None))
-        edge[:, *here] |= (inside[:, *here] != inside[:, *there]) & counted[here] & counted[there]
-    return edge
-
-
-def _share_near(pixels: Tensor, others: Tensor, tolerance: float) -> Tensor:
-    """(K, H, W) bool twice -> (K,) float64: the share of `pixels` within `tolerance` of any of `others`, 0 of none."""
-    hits = (pixels & _dilated(others, tolerance)).flatten(1).sum(dim=1)
-    return hits.double() / pixels.flatten(1).sum(dim=1).clamp(min=1)
-
-
-def _dilated(maps: Tensor, radius: float) -> Tensor:
-    """(K, H, W) bool -> the pixels at most `radius` from one of them: a disc, as rows of its width at each height."""
-    height, width = maps.shape[1:]
-    totals = F.pad(maps.cumsum(dim=2, dtype=torch.int32), (1, 0))  # of the pixels before each, and of the whole row
-    columns = torch.arange(width, device=maps.device)
-    near = torch.zeros_like(maps)
-    for down in range(min(int(radius), height - 1) + 1):
-        reach = int(math.sqrt(radius**2 - down**2))
-        wide = totals[:, :, (columns + reach + 1).clamp(max=width)] > totals[:, :, (columns - reach).clamp(min=0)]
-        near[:, down:] |= wide[:, : height - down]
-        near[:, : height - down] |= wide[:, down:]
-    return near
