@@ -6,7 +6,7 @@ import errno
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from segue.errors import SaveError
@@ -50,7 +50,8 @@ def replacing(path: Path) -> Iterator[Path]:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise SaveError(f"{path}: could not be written ({reason}); what was there before is intact") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # a folder that is none: the error above says so
+            temporary.unlink(missing_ok=True)
 
 
 def cache_folder() -> Path:

@@ -11,7 +11,9 @@ from typing import Any, Literal, get_args
 
 PolicyName = Literal["fixed", "step", "exp", "inv", "multistep", "poly", "sigmoid"]
 NormalizationName = Literal["symmetric", "after", "before", "none"]
+CacheName = Literal["auto", "ram", "disk", "off"]
 BlendName = Literal["gaussian", "uniform"]
+ProbabilityType = Literal["none", "uint8", "float16"]
 
 
 @dataclass(frozen=True)
@@ -38,8 +40,11 @@ class DataOptions:
     """Each channel is divided by it."""
     workers: int = -1
     """Processes that decode and augment; -1 chooses by the machine, 0 uses none."""
-    cache: bool = False
-    """Keep decoded pictures in memory (each worker its own)."""
+    cache: CacheName | bool = "auto"
+    """Decoded pictures are kept in memory that all processes share (ram), compressed in files (disk), or not at all
+    (off); auto takes the memory if they fit into a quarter of what is free. true is ram, false is off."""
+    cache_dir: str = ""
+    """Where `disk` keeps them, and shards from the network lie; ~/.cache/segue by default."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,8 @@ class AugmentOptions:
     """Mirror half of the pictures."""
     photometric: float = 1.0
     """Strength of the changes of brightness, contrast, saturation and hue; 0 for none."""
+    rare: float = 0.0
+    """Share of crops that are centred on a pixel of a class drawn for its rarity."""
 
 
 @dataclass(frozen=True)

@@ -213,6 +213,7 @@ def _check(recipe: Recipe, where: str) -> None:
         (0 < augment.scale[0] <= augment.scale[1], "augment.scale", augment.scale, "low and high, both above 0"),
         (0 < augment.max_share <= 1, "augment.max_share", augment.max_share, "above 0 and at most 1"),
         (augment.photometric >= 0, "augment.photometric", augment.photometric, "0 or more"),
+        (0 <= augment.rare <= 1, "augment.rare", augment.rare, "from 0 to 1"),
         (optim.lr > 0, "optim.lr", optim.lr, "above 0"),
         (optim.head_lr > 0, "optim.head_lr", optim.head_lr, "above 0"),
         (0 <= optim.momentum < 1, "optim.momentum", optim.momentum, "from 0 to below 1"),

@@ -11,7 +11,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,17 +25,16 @@ import segue
 from segue import recipe as recipes
 from segue import report
 from segue.backbones import read_state
-from segue.data import DATASETS, DataSet, folder_labels, open_split
-from segue.data.loading import TrainingSamples
-from segue.data.transforms import Augmentation
-from segue.data.weights import ClassCounts, count_classes, inverse_log_frequency, median_frequency
+from segue.data import DATASETS, folder_labels, open_split
 from segue.evaluation import Evaluation
+from segue.feed import balance_classes, keep_pictures, training_samples
 from segue.files import write_json, write_text
 from segue.initialise import class_dimensions, initialise
 from segue.labels import Labels
 from segue.model import FETCHED, Card, Model, ModelError, load
 from segue.models import MODELS, Network, create
 from segue.options import Recipe
+from segue.pictures import viewable
 from segue.prediction import Preprocessing, bfloat16_is_fast
 from segue.progress import ProgressLine, bar, duration
 from segue.recipe import RecipeError
@@ -91,8 +90,6 @@ def _run(recipe: Recipe, *, out: str, init: str, command: Sequence[str], checkpo
     training, validation = (
         open_split(recipe.data.name, recipe.data.root, split, labels) for split in (recipe.data.train, recipe.data.val)
     )
-    first = training.image(0)
-    recipe = recipes.resolve_crop(recipe, (first.height, first.width))
     steps = recipe.training.steps or math.ceil(recipe.training.epochs * len(training) / recipe.training.batch)
     recipe = replace(recipe, training=replace(recipe.training, steps=steps))
     say(
@@ -100,9 +97,11 @@ def _run(recipe: Recipe, *, out: str, init: str, command: Sequence[str], checkpo
         f"{labels.num_classes} classes; {steps} steps of {recipe.training.batch} "
         f"({steps * recipe.training.batch / len(training):.1f} epochs)"
     )
-    weights = share_object(_class_weights(recipe, training, say) if accelerator.is_main_process else None)
+    training, validation = keep_pictures(training, validation, recipe.data, accelerator, say)
+    recipe = recipes.resolve_crop(recipe, training.image(0).shape[:2])
+    balance = balance_classes(recipe, training, accelerator, say)
     torch.manual_seed(recipe.training.seed)
-    network = build_network(recipe, labels, weights, fetch=checkpoint is None and not init)
+    network = build_network(recipe, labels, balance.weights, fetch=checkpoint is None and not init)
     if init:
         say(_initialise(network, recipe, labels, init))
     parameters = sum(parameter.numel() for parameter in network.parameters())
@@ -127,13 +126,7 @@ def _run(recipe: Recipe, *, out: str, init: str, command: Sequence[str], checkpo
         accelerator.init_trackers("segue", config=_flat(recipes.to_dict(recipe)))
     job = Job(
         network=network,
-        samples=TrainingSamples(
-            training,
-            Augmentation(**asdict(recipe.augment)),
-            seed=recipe.training.seed,
-            shrink=recipe.data.shrink,
-            cache=recipe.data.cache,
-        ),
+        samples=training_samples(recipe, training, balance),
         validation=validation,
         preprocessing=preprocessing,
         policy=recipes.build_policy(recipe.schedule, steps),
@@ -185,24 +178,6 @@ def understand_labels(recipe: Recipe, say: Say) -> Labels:
 
 
 PROBE = Labels(classes=("any", "other"))
-
-
-def _class_weights(recipe: Recipe, training: DataSet, say: Say) -> tuple[float, ...] | None:
-    asked = recipe.loss.weights
-    if isinstance(asked, tuple):
-        if len(asked) != training.labels.num_classes:
-            raise RecipeError(f"loss.weights lists {len(asked)} numbers for {training.labels.num_classes} classes")
-        return asked
-    rules: dict[str, Callable[[ClassCounts], tuple[float, ...]]] = {
-        "median": median_frequency,
-        "enet": inverse_log_frequency,
-    }
-    if asked not in rules:
-        return None
-    weights = rules[asked](count_classes(training))
-    pairs = zip(training.labels.classes, weights, strict=True)
-    say("class weights: " + ", ".join(f"{name} {weight:.2f}" for name, weight in pairs))
-    return weights
 
 
 def build_network(
@@ -369,7 +344,7 @@ class _Watcher:
         report.confusion_picture(table, self.labels, folder / "confusion.png")
         report.labels_picture(self.labels, shares, folder / "labels.png")
         report.predictions_picture(
-            [report.Panel(one.name, one.image, one.truth, one.predicted) for one in panels],
+            [report.Panel(one.name, viewable(one.image), one.truth, one.predicted) for one in panels],
             self.labels,
             folder / "predictions.png",
         )

@@ -10,76 +10,73 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from segue.data.source import DataSet
+from segue.data.sampling import RareClasses, pixel_of
+from segue.data.source import DataSet, read_pair
 from segue.data.transforms import Augmentation, augment
 from segue.errors import DataError
 
 Batch = tuple[Tensor, Tensor, list[str]]
-"""Images (B, 3, H, W) uint8, classes (B, H, W) uint8, and the pictures' names."""
+"""Images (B, C, H, W) as the pictures are (uint8, or float32), classes (B, H, W) uint8, and the pictures' names."""
 
 
 class TrainingSamples(Dataset[tuple[np.ndarray, np.ndarray, str]]):
     """Augmented pictures by position; see the module's docstring.
 
     shrink: the factor by which pictures are shrunk for the network; it multiplies the augmentation's scale.
-    cache: keep decoded pictures in memory; each worker process keeps its own.
+    rare: draws the share of the crops that show rare classes; the others, and all without it, go through the epochs.
     """
 
     def __init__(
-        self, data: DataSet, augmentation: Augmentation, *, seed: int, shrink: float = 1.0, cache: bool = False
+        self,
+        data: DataSet,
+        augmentation: Augmentation,
+        *,
+        seed: int,
+        shrink: float = 1.0,
+        rare: RareClasses | None = None,
     ) -> None:
         if len(data) == 0:
             raise DataError("the training split holds no pictures")
         self.data = data
         low, high = augmentation.scale
-        self.augmentation = Augmentation(
-            augmentation.crop,
-            (low * shrink, high * shrink),
-            augmentation.max_share,
-            augmentation.mirror,
-            augmentation.photometric,
-        )
+        self.augmentation = replace(augmentation, scale=(low * shrink, high * shrink))
         self.seed = seed
-        self.cached: dict[int, tuple[Image.Image, np.ndarray]] | None = {} if cache else None
+        self.rare = rare
+        self._orders: dict[int, np.ndarray] = {}
 
     def picture_at(self, position: int) -> int:
         """Which picture a position is: every epoch is a permutation of its own."""
         epoch, place = divmod(position, len(self.data))
-        order = np.random.Generator(np.random.PCG64([self.seed, 0, epoch])).permutation(len(self.data))
-        return int(order[place])
+        if epoch not in self._orders:
+            # The one before is still asked for while batches of both epochs are under way.
+            self._orders = {old: order for old, order in self._orders.items() if old == epoch - 1}
+            self._orders[epoch] = self.data.order(self.seed, epoch)
+        return int(self._orders[epoch][place])
 
     def __getitem__(self, position: int) -> tuple[np.ndarray, np.ndarray, str]:
-        index = self.picture_at(position)
         rng = np.random.Generator(np.random.PCG64([self.seed, 1, position]))
-        image, target = self._read(index)
-        pixels, classes = augment(image, target, rng, self.augmentation, self.data.labels)
+        drawing = np.random.Generator(np.random.PCG64([self.seed, 2, position]))
+        drawn = self.rare.draw(drawing) if self.rare is not None else None
+        index = drawn[0] if drawn is not None else self.picture_at(position)
+        image, target = read_pair(self.data, index)
+        centre = pixel_of(target, drawn[1], drawing) if drawn is not None else None
+        pixels, classes = augment(image, target, rng, self.augmentation, self.data.labels, centre)
         return pixels, classes, self.data.name(index)
-
-    def _read(self, index: int) -> tuple[Image.Image, np.ndarray]:
-        if self.cached is not None and index in self.cached:
-            return self.cached[index]
-        image, target = self.data.image(index), self.data.target(index)
-        if target.shape != (image.height, image.width):
-            raise DataError(
-                f"{self.data.name(index)}: the picture is {image.width}x{image.height}, "
-                f"its mask {target.shape[1]}x{target.shape[0]} (width x height); make them the same size"
-            )
-        if self.cached is not None:
-            self.cached[index] = (image, target)
-        return image, target
 
 
 def collate(samples: Sequence[tuple[np.ndarray, np.ndarray, str]]) -> Batch:
-    """Stack pictures of one size; the channels go first."""
-    images = torch.from_numpy(np.stack([pixels for pixels, _, _ in samples])).permute(0, 3, 1, 2)
+    """Stack pictures of one size; the channels go first, and 16-bit values become float32, which networks take."""
+    pictures = np.stack([pixels for pixels, _, _ in samples])
+    images = torch.from_numpy(pictures if pictures.dtype == np.uint8 else pictures.astype(np.float32))
+    images = images.permute(0, 3, 1, 2)
     targets = torch.from_numpy(np.stack([classes for _, classes, _ in samples]))
     return images, targets, [name for _, _, name in samples]
 
@@ -143,13 +140,12 @@ class WholePictures(Dataset[tuple[np.ndarray, np.ndarray, str]]):
         return len(self.data)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray, str]:
-        image, target = self.data.image(index), self.data.target(index)
-        if target.shape != (image.height, image.width):
-            raise DataError(
-                f"{self.data.name(index)}: the picture is {image.width}x{image.height}, "
-                f"its mask {target.shape[1]}x{target.shape[0]} (width x height); make them the same size"
-            )
-        return np.asarray(image), target, self.data.name(index)
+        image, target = read_pair(self.data, index)
+        return (
+            image,
+            target.copy(),
+            self.data.name(index),
+        )  # torch wants memory that it may write to; kept masks are not
 
 
 def share(count: int, process: int, processes: int) -> range:
