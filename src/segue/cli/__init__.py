@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from cyclopts import CycloptsError
 
-from segue.cli import convert, evaluate, listing, predict, train  # noqa: F401  # verbs register
+from segue.cli import convert, download, evaluate, listing, predict, train  # noqa: F401  # verbs register
 from segue.cli.app import app
 from segue.cli.crf import CRF
 
