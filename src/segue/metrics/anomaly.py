@@ -64,7 +64,8 @@ def lowest_of_bin(number: int) -> float:
     """The least score of a bin."""
     ordered = (number << (32 - BITS)) - (1 << 31)
     bits = torch.tensor(ordered if ordered >= 0 else ordered ^ 0x7FFFFFFF, dtype=torch.int32)
-    return float(bits.view(torch.float32))
+    least = float(bits.view(torch.float32))
+    return -math.inf if math.isnan(least) else least  # what lies below minus infinity are the bits of NaN
 
 
 def anomaly_counts(scores: Tensor, target: Tensor) -> Tensor:

@@ -129,8 +129,8 @@ def trimap_counts(predicted: Tensor, target: Tensor, num_classes: int, widths: S
     """
     _check(predicted[None], target[None])
     counted = target != IGNORE
-    squared = squared_distance(_beside_borders(target, counted)[None], max(widths) - 1)[0]
-    edges = torch.tensor([(width - 1) ** 2 for width in widths], device=target.device)
+    squared = squared_distance(_beside_borders(target, counted)[None], max(widths))[0]
+    edges = torch.tensor([width**2 - 1 for width in widths], device=target.device)
     nearest = torch.bucketize(squared[counted].long(), edges)  # the narrowest band that holds each pixel; W for none
     true, guess = target[counted].long(), predicted[counted].long()
     hits = true == guess
