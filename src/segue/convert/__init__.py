@@ -84,16 +84,21 @@ def find_source(state: Mapping[str, Tensor], name: str | None = None) -> Source:
 
     Of several that know them, the one whose name is matched furthest is taken.
     """
-    if name is not None:
-        matched = {id(source): max(len(p) if name.startswith(p) else 0 for p in source.names) for source in SOURCES}
-        named = sorted((source for source in SOURCES if matched[id(source)]), key=lambda s: -matched[id(s)])
-        if not named:
-            known = sorted({prefix for source in SOURCES for prefix in source.names})
-            raise ConversionError(f"there is no converter for {name!r}; known: {', '.join(known)}")
-        fitting = [source for source in named if source.recognise(state)] or named
-        return fitting[0]
-    fitting = [source for source in SOURCES if source.recognise(state)]
+    known_here = [source for source in SOURCES if source.recognise(state)]
+    some = f"({', '.join(list(state)[:3])}, ...)"
+    if name is None:
+        if not known_here:
+            raise ConversionError(f"no known source has tensors of these names {some}; name the source")
+        return known_here[0]
+    matched = {id(source): max(len(p) if name.startswith(p) else 0 for p in source.names) for source in SOURCES}
+    named = [source for source in SOURCES if matched[id(source)]]
+    if not named:
+        known = sorted({prefix for source in SOURCES for prefix in source.names})
+        raise ConversionError(f"there is no converter for {name!r}; known: {', '.join(known)}")
+    fitting = [source for source in named if source in known_here]
     if not fitting:
-        first = ", ".join(list(state)[:3])
-        raise ConversionError(f"no known source has tensors of these names ({first}, ...); name the source")
-    return fitting[0]
+        networks = ", ".join(dict.fromkeys(source.network for source in named))
+        raise ConversionError(
+            f"{name!r}: none of its networks known here ({networks}) has tensors of these names {some}"
+        )
+    return max(fitting, key=lambda source: matched[id(source)])

@@ -53,10 +53,13 @@ class Source:
         network = conversion.network
         own = network.state_dict()
         tensors = dict(conversion.tensors)
+        # Complaints are about the caller's file, so they use its names, as far as a tensor is still the same.
+        theirs = {id(tensor): name for name, tensor in state.items()}
+        called = {name: theirs.get(id(tensor), name) for name, tensor in tensors.items()}
         missing = [n for n in own if n not in tensors and not n.endswith("num_batches_tracked")]
-        unplaced = [n for n in tensors if n not in own]
+        unplaced = [called[n] for n in tensors if n not in own]
         wrong = [
-            f"{n} {tuple(tensors[n].shape)} for {tuple(own[n].shape)}"
+            f"{called[n]} {tuple(tensors[n].shape)} for {tuple(own[n].shape)}"
             for n in tensors
             if n in own and tensors[n].shape != own[n].shape
         ]
@@ -85,9 +88,11 @@ def rename(state: Mapping[str, Tensor], rules: Sequence[Rule]) -> tuple[dict[str
     """Rename tensors by the first regular expression that matches a name's beginning.
 
     rules: (pattern, replacement as in `re.sub`), tried in order; a replacement of None marks the tensor as one that
-    the reference never uses. A name that no rule matches is kept. Returns (renamed tensors, unused names).
+    the reference never uses. A name that no rule matches is kept. Returns (renamed tensors, unused names). Raises
+    ConversionError where two tensors would get one name, so that none is lost.
     """
     renamed: dict[str, Tensor] = {}
+    origins: dict[str, str] = {}
     unused: list[str] = []
     for name, tensor in state.items():
         new: str | None = name
@@ -97,6 +102,11 @@ def rename(state: Mapping[str, Tensor], rules: Sequence[Rule]) -> tuple[dict[str
                 break
         if new is None:
             unused.append(name)
+        elif new in renamed:
+            raise ConversionError(
+                f"{origins[new]} and {name} are the same tensor here, {new}; the file has one too many"
+            )
         else:
             renamed[new] = tensor
+            origins[new] = name
     return renamed, unused

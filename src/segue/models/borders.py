@@ -29,7 +29,7 @@ def border_labels(target: Tensor, num_classes: int = IGNORE, *, void_borders: bo
 
     num_classes: up to 52, gradients are of 16 bits and take half the time; labels must then be below it.
     """
-    ids = target.to(torch.uint8).add_(1)  # only differences count; now `IGNORE` is 0 and class 0 is 1
+    ids = target.to(torch.uint8, copy=True).add_(1)  # only differences count; now `IGNORE` is 0 and class 0 is 1
     void = ids == 0
     edges = canny(ids.clamp_(min=1), torch.int16 if num_classes <= SMALL else torch.int32)
     if void_borders:
