@@ -50,6 +50,16 @@ def read_image(path: Readable) -> np.ndarray:
             return _whole(file)
 
 
+def read_size(path: Readable) -> tuple[int, int]:
+    """Height and width of a picture as `read_image` gives it, from its head alone. Raises DataError as that does."""
+    with decoding(path, "picture"), path.open("rb") as stream:
+        try:
+            with Image.open(stream) as file:
+                return file.size if orientation(file) >= 5 else file.size[::-1]
+        except UnidentifiedImageError:  # only the whole file tells
+            return read_image(path).shape[:2]
+
+
 @contextmanager
 def decoding(path: Readable, what: str) -> Iterator[None]:
     """Turns whatever a decoder raises into a DataError that names the file."""

@@ -25,7 +25,8 @@ import segue
 from segue import recipe as recipes
 from segue import report
 from segue.backbones import read_state
-from segue.data import DATASETS, folder_labels, open_split
+from segue.data import DATASETS, DataSet, Understood, open_split, own_place, understood
+from segue.data.levels import is_usual, mean_and_deviation
 from segue.evaluation import Evaluation
 from segue.feed import balance_classes, keep_pictures, training_samples
 from segue.files import write_json, write_text
@@ -33,7 +34,7 @@ from segue.initialise import class_dimensions, initialise
 from segue.labels import Labels
 from segue.model import FETCHED, Card, Model, ModelError, load
 from segue.models import MODELS, Network, create
-from segue.options import Recipe
+from segue.options import DataOptions, Recipe
 from segue.pictures import viewable
 from segue.prediction import Preprocessing, bfloat16_is_fast
 from segue.progress import ProgressLine, bar, duration
@@ -86,10 +87,15 @@ def _run(recipe: Recipe, *, out: str, init: str, command: Sequence[str], checkpo
     accelerator = make_accelerator(recipe, Path(out or "runs"))
     line = ProgressLine()
     say: Say = line.say if accelerator.is_main_process else (lambda text: None)
-    labels = share_object(understand_labels(recipe, say) if accelerator.is_main_process else None)
+    earlier = Path(out) / DATA if checkpoint is not None else None
+    data = share_object(understand_data(recipe, earlier) if accelerator.is_main_process else None)
+    for one in data.lines:
+        say(f"{recipe.data.name}: {one}")
+    labels = data.labels
     training, validation = (
         open_split(recipe.data.name, recipe.data.root, split, labels) for split in (recipe.data.train, recipe.data.val)
     )
+    recipe = share_object(fit_levels(recipe, training, say) if accelerator.is_main_process else None)
     steps = recipe.training.steps or math.ceil(recipe.training.epochs * len(training) / recipe.training.batch)
     recipe = replace(recipe, training=replace(recipe.training, steps=steps))
     say(
@@ -121,6 +127,15 @@ def _run(recipe: Recipe, *, out: str, init: str, command: Sequence[str], checkpo
         )
         write_json(folder / "environment.json", environment(accelerator, recipe.training.seed, command))
         if checkpoint is None:
+            write_json(
+                folder / DATA,
+                {
+                    "lines": list(data.lines),
+                    "labels": labels.to_dict(),
+                    "map": recipe.data.map,
+                    "classes": list(recipe.data.classes),
+                },
+            )
             report.labels_picture(labels, None, folder / "labels.png")
     if recipe.training.trackers:
         accelerator.init_trackers("segue", config=_flat(recipes.to_dict(recipe)))
@@ -162,22 +177,47 @@ def make_accelerator(recipe: Recipe, folder: Path) -> Accelerator:
     )
 
 
-def understand_labels(recipe: Recipe, say: Say) -> Labels:
-    """What the data's masks mean: the data set's declaration, or what a folder's masks and the recipe say."""
+def understand_data(recipe: Recipe, earlier: Path | None = None) -> Understood:
+    """What the data is: the data set's declaration, or what a folder's files and the recipe say.
+
+    earlier: where a run that goes on has written it down.
+    """
     data = recipe.data
     values = {int(raw): label for raw, label in data.map.items()}
     if data.name in DATASETS:
         if values or data.classes:
             raise RecipeError(f"data.map and data.classes are for folders; {data.name} declares its own")
-        return open_split(data.name, data.root, data.train).labels
-    open_split(data.name, data.root, data.train, PROBE)  # a missing folder or mask is told of first
-    labels = folder_labels(Path(data.name).expanduser(), values, data.classes)
-    if dict(labels.values) == {0: 0, 255: 1}:
-        say("masks hold 0 and 255 alone: read as background and foreground")
-    return labels
+        return Understood(open_split(data.name, data.root, data.train).labels, ())
+    if earlier is not None and earlier.is_file():
+        kept = json.loads(earlier.read_text(encoding="utf-8"))
+        if (kept["map"], kept["classes"]) == (data.map, list(data.classes)):
+            return Understood(Labels.from_dict(kept["labels"]), tuple(kept["lines"]))
+    return understood(own_place(data.name), values, data.classes, data.train)
 
 
-PROBE = Labels(classes=("any", "other"))
+def fit_levels(recipe: Recipe, training: DataSet, say: Say) -> Recipe:
+    """The recipe, with mean and deviation of the training pictures where ImageNet's do not fit them.
+
+    Raises RecipeError when the recipe says some for another number of channels.
+    """
+    first = training.image(0)
+    if recipe.data.mean == DataOptions.mean and recipe.data.std == DataOptions.std and not is_usual(first):
+        mean, std = mean_and_deviation(training)
+        say(
+            f"pictures of {first.shape[2]} channels of {8 * first.itemsize} bits: "
+            f"mean {' '.join(f'{one:g}' for one in mean)}, deviation {' '.join(f'{one:g}' for one in std)}"
+        )
+        return replace(recipe, data=replace(recipe.data, mean=mean, std=std))
+    if len(recipe.data.mean) != first.shape[2]:
+        raise RecipeError(
+            f"data.mean has {len(recipe.data.mean)} numbers, but the pictures {first.shape[2]} channels; "
+            "give one for each, or none to have them measured"
+        )
+    return recipe
+
+
+DATA = "data.json"
+"""What the run's data was taken to be, in a run's folder."""
 
 
 def build_network(

@@ -159,7 +159,7 @@ def test_a_truncated_jpeg_is_named(tmp_path):
 def test_a_mask_with_colours_is_named(tmp_path):
     root = toy(tmp_path)
     save(root / "val" / "masks" / "000.png", np.zeros((48, 64, 3), dtype=np.uint8))
-    with pytest.raises(DataError, match=r"000\.png: a mask with colours \(mode RGB\)"):
+    with pytest.raises(DataError, match=r"000\.png: a mask of colours, where one value per pixel is needed"):
         open_folder(root, "val", TWO).target(0)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-from pathlib import Path
 
 from segue.data.ade20k import ADE20K
 from segue.data.bdd_anomaly import BDD_ANOMALY, BDD_ANOMALY3
@@ -13,12 +12,12 @@ from segue.data.coco_stuff import COCO_STUFF_10K, COCO_STUFF_164K
 from segue.data.declaration import Declaration
 from segue.data.drawn import SCENES
 from segue.data.fishyscapes import FISHYSCAPES
-from segue.data.folder import folder_labels, open_folder
+from segue.data.folder import Understood, folder_labels, open_folder, understood
 from segue.data.isbi2012 import ISBI2012
 from segue.data.lip import LIP
 from segue.data.nyudv2 import NYUDV2
 from segue.data.pascal_context import CONTEXT59, CONTEXT60
-from segue.data.places import place
+from segue.data.places import Place, place
 from segue.data.road_anomaly21 import ROAD_ANOMALY21
 from segue.data.source import DataSet, FileDataSet
 from segue.data.streethazards import STREETHAZARDS
@@ -58,10 +57,13 @@ __all__ = [
     "DataSet",
     "Declaration",
     "FileDataSet",
+    "Understood",
     "declared",
     "folder_labels",
     "open_folder",
     "open_split",
+    "own_place",
+    "understood",
 ]
 
 
@@ -85,10 +87,15 @@ def open_split(name: str, root: str, split: str, labels: Labels | None = None) -
         if not where.is_dir():
             raise DataError(f"{root}: there is no such folder or zip archive; --root is where {name} lies")
         return DATASETS[name].open(where, split)
-    path = Path(name).expanduser()
-    if not path.is_dir() and "/" not in name and "\\" not in name:
-        raise DataError(f"{name}: there is no data set and no folder of this name; {_nearest(name)}")
-    return open_folder(path, split, labels)
+    return open_folder(own_place(name), split, labels)
+
+
+def own_place(name: str) -> Place:
+    """Where own data lies, a folder or a zip archive. Raises DataError with the nearest data set's name otherwise."""
+    where = place(name)
+    if not where.is_dir() and "/" not in name and "\\" not in name:
+        raise DataError(f"{name}: there is no data set, folder or zip archive of this name; {_nearest(name)}")
+    return where
 
 
 def _nearest(name: str) -> str:

@@ -158,6 +158,19 @@ class ZipPlace:
 Place = Path | ZipPlace
 
 
+def files_below(folder: Place) -> list[tuple[str, Place]]:
+    """Every file below a folder with its way from there (`train/a.png`), sorted by it."""
+    if isinstance(folder, ZipPlace):
+        start = f"{folder.inside}/" if folder.inside else ""
+        ways = [inside.removeprefix(start) for inside in _index(folder.archive).files if inside.startswith(start)]
+    else:
+        ways = []
+        for at, _, names in os.walk(folder):
+            from_here = Path(at).relative_to(folder)
+            ways += [(from_here / name).as_posix() for name in names]
+    return [(way, folder / way) for way in sorted(ways)]
+
+
 @dataclass(frozen=True)
 class _Index:
     """An archive's members by name, and the names in each of its folders."""

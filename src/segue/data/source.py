@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -14,9 +15,10 @@ from PIL import Image
 from segue.data.places import Place, ZipPlace
 from segue.errors import DataError
 from segue.labels import LabelError, Labels
-from segue.reading import read_image
+from segue.reading import decoding, orientation, read_image, upright
 
-MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".pgm")
+MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".gif", ".pgm", ".ppm", ".webp", ".jpg", ".jpeg")
+"""JPEG among them, so that one is told what is wrong with it."""
 
 
 @dataclass(frozen=True)
@@ -84,18 +86,19 @@ class Pair:
     """An image file and its mask file."""
 
     name: str
-    image: Path
-    mask: Path
+    image: Place
+    mask: Place
 
 
-MaskReader = Callable[[Path], np.ndarray]
-"""A mask file -> its raw values (H, W)."""
+MaskReader = Callable[[Place], np.ndarray]
+"""A mask file -> its raw values (H, W), or colours (H, W, 3)."""
 
 
 class FileDataSet(DataSet):
     """Pictures and masks in files.
 
     read: how a mask file becomes raw values, where it is not a picture of them.
+    draw: how a pair's raw values are come by, where its mask's file is of annotations, instead of `read`.
     anomalies: raw value -> 0 in distribution, 1 anomaly, as labels, where the masks mark anomalies.
     """
 
@@ -105,11 +108,13 @@ class FileDataSet(DataSet):
         labels: Labels,
         *,
         read: MaskReader | None = None,
+        draw: Callable[[Pair], np.ndarray] | None = None,
         anomalies: Labels | None = None,
     ) -> None:
         self.pairs = tuple(pairs)
         self.labels = labels
         self.read = read or read_raw_mask
+        self.draw = draw
         self.anomalies = FileDataSet(pairs, anomalies, read=read) if anomalies else None
 
     def __len__(self) -> int:
@@ -119,10 +124,26 @@ class FileDataSet(DataSet):
         return self.pairs[index].name
 
     def image(self, index: int) -> np.ndarray:
-        return read_image(self.pairs[index].image)
+        pixels = read_image(self.pairs[index].image)
+        channels, kind = self._kind
+        if pixels.shape[2] != channels or pixels.dtype != kind:
+            raise DataError(
+                f"{self.pairs[index].image}: {pixels.shape[2]} channels of {pixels.dtype}, where "
+                f"{self.pairs[0].image.name} has {channels} of {kind}; make all pictures alike"
+            )
+        return pixels
+
+    @cached_property
+    def _kind(self) -> tuple[int, np.dtype[Any]]:
+        """Channels and type of the first picture, which all the others must have."""
+        first = read_image(self.pairs[0].image)
+        return first.shape[2], first.dtype
 
     def target(self, index: int) -> np.ndarray:
-        return read_target(self.pairs[index].mask, self.labels, self.read)
+        pair = self.pairs[index]
+        if self.draw is not None:
+            return classes_of(self.draw(pair), self.labels, pair.mask)
+        return read_target(pair.mask, self.labels, self.read)
 
     def stamp(self, index: int) -> PairStamp | None:
         pair = self.pairs[index]
@@ -140,41 +161,45 @@ def read_pair(data: DataSet, index: int) -> tuple[np.ndarray, np.ndarray]:
     return image, target
 
 
-def read_raw_mask(path: Path) -> np.ndarray:
-    """A mask's own values (H, W), uint8 or uint16: a palette's indices, never its colours.
+def read_raw_mask(path: Place) -> np.ndarray:
+    """A mask's own values (H, W), uint8 or uint16: a palette's indices, never its colours; or colours (H, W, 3) uint8,
+    where the file holds nothing else. Turned only if the mask itself has an EXIF orientation.
 
-    Raises DataError for a file that cannot be decoded or that holds colours.
+    Raises DataError for a file that cannot be decoded.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns of palettes with transparency, which indices do not have
-            with Image.open(path) as file:
-                if file.mode == "1":
-                    return np.asarray(file, dtype=np.uint8) * 255
-                if file.mode in ("L", "P"):
-                    return np.asarray(file)
-                if file.mode in ("I;16", "I;16B", "I"):
-                    raw = np.asarray(file)
-                    return raw.astype(np.uint16) if raw.dtype != np.uint16 else raw
-                mode = file.mode
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: there is no such mask") from error
-    except (OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"{path}: cannot be decoded ({error}); replace the file, or take it out of the data") from error
-    raise DataError(
-        f"{path}: a mask with colours (mode {mode}), where one value per pixel is needed; "
-        "save it as an 8-bit grey or palette PNG whose values are the labels"
-    )
+    with decoding(path, "mask"), path.open("rb") as stream, Image.open(stream) as file:
+        raw: np.ndarray
+        if file.mode == "1":
+            raw = np.asarray(file, dtype=np.uint8) * 255
+        elif file.mode in ("L", "P"):
+            raw = np.asarray(file)
+        elif file.mode == "LA":
+            raw = np.asarray(file)[..., 0]
+        elif file.mode.startswith("I"):
+            raw = np.asarray(file)
+            if raw.min() < 0 or raw.max() > 65535:
+                raise DataError(f"{path}: holds values from {raw.min()} to {raw.max()}; a mask has 0 to 65535")
+            raw = raw.astype(np.uint16)
+        elif file.mode == "F":
+            raise DataError(f"{path}: holds fractions (32-bit floats); save the mask with whole numbers")
+        else:
+            raw = np.asarray(file.convert("RGB"))
+        return upright(raw, orientation(file))
 
 
-def read_target(path: Path, labels: Labels, read: MaskReader = read_raw_mask) -> np.ndarray:
+def read_target(path: Place, labels: Labels, read: MaskReader = read_raw_mask) -> np.ndarray:
     """A mask's classes (H, W) uint8. Raises DataError for a value that the label map does not hold."""
     return classes_of(read(path), labels, path)
 
 
 def classes_of(raw: np.ndarray, labels: Labels, path: Place) -> np.ndarray:
     """A file's raw values as classes (H, W) uint8. Raises DataError for one that the label map does not hold."""
-    if raw.dtype == np.uint16 and max(labels.values) < 256:
+    if raw.ndim == 3 and not labels.colour_key:
+        raise DataError(
+            f"{path}: a mask of colours, where one value per pixel is needed; save it as an 8-bit grey or palette PNG "
+            "whose values are the labels, or give every class its colour in classes.txt (128 64 128 road)"
+        )
+    if raw.dtype == np.uint16 and max(labels.values) < 256 <= raw.max():
         raise DataError(
             f"{path}: a 16-bit mask (values {raw.min()} to {raw.max()}), but the label map knows 8-bit values only; "
             "map its values in [data.map], or save it with 8 bits"
@@ -182,8 +207,9 @@ def classes_of(raw: np.ndarray, labels: Labels, path: Place) -> np.ndarray:
     try:
         return labels.read(raw)
     except LabelError as error:
+        kind = "label" if isinstance(error.value, int) else "colour"
         raise DataError(
-            f"{path}: pixel ({error.row}, {error.column}) has label {error.value}, which none of the "
+            f"{path}: pixel ({error.row}, {error.column}) has {kind} {error.value}, which none of the "
             f"{labels.num_classes} classes has. In a folder of your own, map it in [data.map] (to 255 to leave such "
             "pixels out); in a data set by name, fetch the file again."
         ) from error

@@ -1,0 +1,80 @@
+"""A folder of your own, or a zip archive: how it is laid out, and what its masks or annotations mean.
+
+Masks may be pictures (see `mask_files`), COCO JSON, polygons of labelme, or polygons of YOLO; whichever is found first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from segue.data.folder.arrangement import Arrangement
+from segue.data.folder.coco import find_coco
+from segue.data.folder.labelme import find_labelme
+from segue.data.folder.mask_files import find_mask_files
+from segue.data.folder.pairing import in_validation
+from segue.data.folder.yolo import find_yolo
+from segue.data.places import Place
+from segue.data.source import FileDataSet
+from segue.errors import DataError
+from segue.labels import Labels
+
+__all__ = ["Arrangement", "Understood", "folder_labels", "in_validation", "open_folder", "understand", "understood"]
+
+
+@dataclass(frozen=True)
+class Understood:
+    """What a folder is taken to be. lines: the same, in a few lines for people."""
+
+    labels: Labels
+    lines: tuple[str, ...]
+
+
+def understand(root: Place) -> Arrangement:
+    """The kind of data that a folder holds. Raises DataError when it is none that is known.
+
+    Where a folder holds nothing but one other folder, as archives often do, that one is meant.
+    """
+    if not root.is_dir():
+        raise DataError(f"{root}: there is no such folder, and no data set of this name")
+    for folder in (root, *_only_folder(root)):
+        for find in (find_mask_files, find_coco, find_yolo, find_labelme):
+            found = find(folder)
+            if found is not None:
+                return found
+    raise DataError(
+        f"{root}: no images/ beside masks/ here, nor train/ beside trainannot/, nor train/images/, nor a.jpg beside "
+        "a_mask.png, nor COCO JSON, nor polygons of labelme or YOLO; see docs/data.md for what is looked for"
+    )
+
+
+def _only_folder(root: Place) -> list[Place]:
+    inside = [one for one in root.iterdir() if not one.name.startswith(".")]
+    return inside if len(inside) == 1 and inside[0].is_dir() else []
+
+
+def understood(
+    root: Place, values: Mapping[int, int] | None = None, names: Sequence[str] = (), training: str = "train"
+) -> Understood:
+    """What a folder's pixels mean. values, names: what the recipe says of label map and class names.
+
+    training: the split that is looked at. Raises DataError when its masks do not say, and for the first file without a
+    partner.
+    """
+    arrangement = understand(root)
+    arrangement.listing(training).whole()
+    meaning = arrangement.meaning(training, values or {}, names)
+    return Understood(meaning.labels, (*arrangement.lines(), *meaning.lines))
+
+
+def folder_labels(root: Place, values: Mapping[int, int] | None = None, classes: Sequence[str] = ()) -> Labels:
+    """The labels alone of what is `understood`."""
+    return understood(root, values, classes).labels
+
+
+def open_folder(root: Place, split: str, labels: Labels | None = None) -> FileDataSet:
+    """One split of a folder; `labels` as `folder_labels` understood them, or given.
+
+    Raises DataError when there is no such folder, split or pair.
+    """
+    return understand(root).open(split, labels or folder_labels(root))
