@@ -6,6 +6,7 @@ import fnmatch
 from collections.abc import Callable, Iterator
 
 from segue import recipe as recipes
+from segue.figures import CLASSES, HEIGHT, WIDTH, shipped
 
 
 def lines(what: str, pattern: str = "*") -> Iterator[str]:
@@ -20,11 +21,24 @@ def lines(what: str, pattern: str = "*") -> Iterator[str]:
 
 
 def _networks(pattern: str) -> Iterator[str]:
-    from segue.models import MODELS
-
-    for name in fnmatch.filter(MODELS, pattern):
-        paper = MODELS[name].paper
-        yield f"{name:14} {paper.authors}, {paper.venue} {paper.year}: {paper.title}"
+    known = shipped()
+    names = fnmatch.filter(known, pattern)
+    if names:
+        yield f"{'network':14} {'parameters':>10} {'GFLOP':>6} {'field':>6}  paper"
+    for name in names:
+        one = known[name]
+        field = "all" if one.field is None else str(one.field)
+        yield (
+            f"{name:14} {one.parameters / 1e6:8.1f} M {one.gflop:6.1f} {field:>6}  "
+            f"{one.authors}, {one.venue} {one.year}: {one.title}"
+        )
+    if names:
+        yield ""
+        yield (
+            f"With the default backbone and {CLASSES} classes. GFLOP: a forward pass at {WIDTH}x{HEIGHT}, a multiplication "
+            "and an addition being two."
+        )
+        yield "field: pixels along a side that a pixel's scores can depend on; `segue field NETWORK` tells why."
 
 
 def _datasets(pattern: str) -> Iterator[str]:
