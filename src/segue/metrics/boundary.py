@@ -96,9 +96,8 @@ def _in_band(classes: Tensor, counted: Tensor, width: int) -> Tensor:
 
     All counted pixels of a window are of one class where its lowest class is its highest: one pass for all classes.
     """
-    most = float(IGNORE)
-    values = classes.float()
-    lowest = most - _highest(most - values.masked_fill(~counted, most), width)
+    values = classes.to(torch.uint8)
+    lowest = IGNORE - _highest((IGNORE - values).masked_fill_(~counted, 0), width)
     highest = _highest(values.masked_fill(~counted, 0), width)
     band = (lowest != highest) & counted
     band[:width], band[-width:], band[:, :width], band[:, -width:] = (
@@ -108,10 +107,17 @@ def _in_band(classes: Tensor, counted: Tensor, width: int) -> Tensor:
 
 
 def _highest(values: Tensor, reach: int) -> Tensor:
-    """(H, W) float -> the highest value at most `reach` rows and columns away."""
+    """(H, W) -> the highest value at most `reach` rows and columns away; each step doubles how far it looks."""
     side = 2 * reach + 1
-    down = F.max_pool2d(F.pad(values[None, None], (0, 0, reach, reach)), (side, 1), stride=1)
-    return F.max_pool2d(F.pad(down, (reach, reach, 0, 0)), (1, side), stride=1)[0, 0]
+    highest = F.pad(values, (reach, reach, reach, reach))
+    for axis in (0, 1):
+        looked = 1
+        while looked < side:
+            step = min(looked, side - looked)
+            kept = highest.shape[axis] - step
+            highest = torch.maximum(highest.narrow(axis, 0, kept), highest.narrow(axis, step, kept))
+            looked += step
+    return highest
 
 
 WIDTHS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)

@@ -66,11 +66,11 @@ def proper_scores(probabilities: Tensor, target: Tensor) -> Tensor:
     not. A true class whose probability is 0 is taken to have 1e-12.
     """
     counted = target != IGNORE
-    chosen, true = probabilities[:, counted], target[counted].long()
-    of_true = chosen.gather(0, true[None])[0].cpu().double()
-    squares = chosen.square().sum(dim=0).cpu().double()
+    true = target.long().masked_fill(~counted, 0)
+    of_true = probabilities.gather(0, true[None])[0][counted].cpu().double()
+    squares = probabilities.square().sum(dim=0)[counted].cpu().double()
     losses = (-of_true.clamp(min=1e-12).log().sum(), (squares - 2 * of_true + 1).sum())
-    return torch.tensor([len(true), *(round(float(loss) * UNIT) for loss in losses)])
+    return torch.tensor([len(of_true), *(round(float(loss) * UNIT) for loss in losses)])
 
 
 def fit_temperature(logits: Tensor, target: Tensor) -> float:

@@ -3,10 +3,29 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """Which of their pixels each of our N pixels may be matched with.
+
+    Those of pixel n are theirs[first[n] : first[n + 1]]. first: (N + 1,) int64. theirs: (E,) int64, nearest first.
+    """
+
+    first: Tensor
+    theirs: Tensor
+
+    def of(self, ours: Tensor) -> tuple[Tensor, Tensor]:
+        """(n,) of our pixels -> (e,) twice: ours and theirs of each pair that may be matched."""
+        counts = self.first[ours + 1] - self.first[ours]
+        repeated = ours.repeat_interleave(counts)
+        within = torch.arange(len(repeated), device=ours.device) - (counts.cumsum(0) - counts).repeat_interleave(counts)
+        return repeated, self.theirs[self.first[repeated] + within]
 
 
 def matched(ours: Tensor, theirs: Tensor, radius: float) -> Tensor:
@@ -15,55 +34,58 @@ def matched(ours: Tensor, theirs: Tensor, radius: float) -> Tensor:
     A pixel is in one pair at most. The matching is exactly maximal: a greedy one, nearest pairs first, and then
     alternating paths from all pixels that are left over at once, until no such path ends at a free pixel.
     """
-    neighbours = _neighbours(ours, theirs, radius)
-    mates = torch.full((len(neighbours),), -1, dtype=torch.int64, device=ours.device)
+    places = ours.nonzero()
+    mates = torch.full((len(places),), -1, dtype=torch.int64, device=ours.device)
     others = torch.full((int(theirs.sum()),), -1, dtype=torch.int64, device=ours.device)
-    _match_greedily(neighbours, mates, others)
+    neighbours = _match_greedily(places, theirs, radius, mates, others)
     while _augment(neighbours, mates, others):
         pass
-    picture = ours.nonzero()[:, 0]
-    return torch.bincount(picture[mates >= 0], minlength=len(ours))
+    return torch.bincount(places[mates >= 0, 0], minlength=len(ours))
 
 
-def _neighbours(ours: Tensor, theirs: Tensor, radius: float) -> Tensor:
-    """(N, M) int64: of each of our N pixels, the numbers of theirs within the radius, nearest first; -1 for none."""
+def _match_greedily(places: Tensor, theirs: Tensor, radius: float, mates: Tensor, others: Tensor) -> Neighbours:
+    """Match what is nearest, one offset after the other, and return all the pairs that there may be.
+
+    No two of our pixels have the same neighbour at one offset. places: (N, 3), where our pixels are.
+    """
     reach = int(radius)
-    offsets = [
-        (down, right)
-        for down in range(-reach, reach + 1)
-        for right in range(-reach, reach + 1)
-        if math.hypot(down, right) <= radius
-    ]
-    offsets.sort(key=lambda offset: math.hypot(*offset))
+    steps = range(-reach, reach + 1)
+    offsets = [(down, right) for down in steps for right in steps if math.hypot(down, right) <= radius]
     numbers = torch.full(theirs.shape, -1, dtype=torch.int64, device=theirs.device)
-    numbers[theirs] = torch.arange(int(theirs.sum()), device=theirs.device)
+    numbers[theirs] = torch.arange(len(others), device=theirs.device)
     padded = F.pad(numbers, (reach, reach, reach, reach), value=-1)
-    place, row, column = ours.nonzero().unbind(dim=1)
-    down, right = torch.tensor(offsets, device=ours.device).unbind(dim=1)
-    return padded[place[:, None], row[:, None] + down + reach, column[:, None] + right + reach]
+    plane, wide = padded.shape[1] * padded.shape[2], padded.shape[2]
+    flat = padded.flatten()
+    centres = places[:, 0] * plane + (places[:, 1] + reach) * wide + places[:, 2] + reach
+    pairs = []
+    for down, right in sorted(offsets, key=lambda offset: math.hypot(*offset)):
+        found = flat[centres + (down * wide + right)]
+        one = (found >= 0).nonzero().flatten()
+        other = found[one]
+        pairs.append((one, other))
+        free = (mates[one] < 0) & (others[other] < 0)
+        mates[one[free]], others[other[free]] = other[free], one[free]
+    one, other = (torch.cat(side) for side in zip(*pairs, strict=True))
+    order = one.argsort(stable=True)
+    counts = one.bincount(minlength=len(places))
+    return Neighbours(F.pad(counts.cumsum(dim=0), (1, 0)), other[order])
 
 
-def _match_greedily(neighbours: Tensor, mates: Tensor, others: Tensor) -> None:
-    """One offset after the other: no two of our pixels have the same neighbour at one offset."""
-    for theirs in neighbours.unbind(dim=1):
-        ours = ((theirs >= 0) & (mates < 0)).nonzero().flatten()
-        ours = ours[others[theirs[ours]] < 0]
-        mates[ours] = theirs[ours]
-        others[theirs[ours]] = ours
+def _augment(neighbours: Neighbours, mates: Tensor, others: Tensor) -> bool:
+    """Grow a tree of alternating paths from each of our free pixels, side by side, and swap along one path of each.
 
-
-def _augment(neighbours: Tensor, mates: Tensor, others: Tensor) -> bool:
-    """Grow a tree of alternating paths from each of our free pixels, side by side; swap along one path of each tree
-    that reached a free pixel of theirs. False if none did: then there is no larger matching (Berge's theorem)."""
+    A path is swapped where it reached a free pixel of theirs. False if none did: then there is no larger matching
+    (Berge's theorem).
+    """
     frontier = (mates < 0).nonzero().flatten()
     roots = torch.full_like(mates, -1)
     roots[frontier] = frontier
     parents = torch.full_like(others, -1)  # of their pixels: ours that reached it first
     ends = torch.full_like(mates, -1)  # of our free pixels: theirs that its tree reached
     while len(frontier):
-        theirs = neighbours[frontier]
-        new = (theirs >= 0) & (parents[theirs.clamp(min=0)] < 0)
-        ours, theirs = frontier[:, None].expand_as(theirs)[new], theirs[new]
+        ours, theirs = neighbours.of(frontier)
+        new = parents[theirs] < 0
+        ours, theirs = ours[new], theirs[new]
         parents[theirs] = ours  # where several reach the same one, one stays
         first = parents[theirs] == ours
         ours, theirs = ours[first], theirs[first]
