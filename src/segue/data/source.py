@@ -168,23 +168,28 @@ def read_raw_mask(path: Place) -> np.ndarray:
     Raises DataError for a file that cannot be decoded.
     """
     with decoding(path, "mask"), path.open("rb") as stream, Image.open(stream) as file:
-        raw: np.ndarray
-        if file.mode == "1":
-            raw = np.asarray(file, dtype=np.uint8) * 255
-        elif file.mode in ("L", "P"):
-            raw = np.asarray(file)
-        elif file.mode == "LA":
-            raw = np.asarray(file)[..., 0]
-        elif file.mode.startswith("I"):
-            raw = np.asarray(file)
-            if raw.min() < 0 or raw.max() > 65535:
-                raise DataError(f"{path}: holds values from {raw.min()} to {raw.max()}; a mask has 0 to 65535")
-            raw = raw.astype(np.uint16)
-        elif file.mode == "F":
-            raise DataError(f"{path}: holds fractions (32-bit floats); save the mask with whole numbers")
-        else:
-            raw = np.asarray(file.convert("RGB"))
-        return upright(raw, orientation(file))
+        return raw_mask(file, path)
+
+
+def raw_mask(file: Image.Image, path: Place) -> np.ndarray:
+    """What `read_raw_mask` gives of an opened file."""
+    raw: np.ndarray
+    if file.mode == "1":
+        raw = np.asarray(file, dtype=np.uint8) * 255
+    elif file.mode in ("L", "P"):
+        raw = np.asarray(file)
+    elif file.mode == "LA":
+        raw = np.asarray(file)[..., 0]
+    elif file.mode.startswith("I"):
+        raw = np.asarray(file)
+        if raw.min() < 0 or raw.max() > 65535:
+            raise DataError(f"{path}: holds values from {raw.min()} to {raw.max()}; a mask has 0 to 65535")
+        raw = raw.astype(np.uint16)
+    elif file.mode == "F":
+        raise DataError(f"{path}: holds fractions (32-bit floats); save the mask with whole numbers")
+    else:
+        raw = np.asarray(file.convert("RGB"))
+    return upright(raw, orientation(file))
 
 
 def read_target(path: Place, labels: Labels, read: MaskReader = read_raw_mask) -> np.ndarray:

@@ -11,12 +11,16 @@ import numpy as np
 from PIL import Image
 
 from segue.data.places import Place
-from segue.data.source import read_raw_mask
+from segue.data.source import raw_mask
 from segue.labels import packed
+from segue.reading import decoding
 
 BLURRED = 0.1
 """From this share of in-between pixels on, edges are blurred. CamVid's masks have 0.002 to 0.022; saved as JPEG of
 quality 90, 0.23 to 0.29; made smaller with smoothing, 0.45 to 0.58."""
+
+FEW = 16  # in-between pixels
+THIN = 0.9  # of them, of one value
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,8 @@ class MaskFacts:
 
 def mask_facts(path: Place) -> MaskFacts:
     """What one mask holds. Raises DataError when it cannot be decoded."""
-    return facts_of(read_raw_mask(path), palette_of(path))
+    with decoding(path, "mask"), path.open("rb") as stream, Image.open(stream) as file:
+        return facts_of(raw_mask(file, path), palette_of(file))
 
 
 def facts_of(raw: np.ndarray, palette: tuple[int, ...] = ()) -> MaskFacts:
@@ -76,23 +81,25 @@ def in_between(values: np.ndarray) -> float:
     """(H, W) -> of the pixels at edges, the share whose value lies between those on either side.
 
     Where a mask was smoothed, every edge is a slope. In a clean one, a pixel lies between its neighbours only where a
-    third area of one pixel's width separates two others.
+    third area of one pixel's width separates two others. 0 where such pixels are few, or nearly all of one value, which
+    then is a class of thin things.
     """
-    slopes = edges = 0
+    slopes, edges = [], 0
     for turned in (values, values.T):
         before, here, after = turned[:-2], turned[1:-1], turned[2:]
-        slopes += int(np.count_nonzero(((before < here) & (here < after)) | ((before > here) & (here > after))))
+        slopes.append(here[((before < here) & (here < after)) | ((before > here) & (here > after))])
         edges += int(np.count_nonzero(here != before))
-    return slopes / edges if edges else 0.0
+    _, counts = count_values(np.concatenate(slopes))
+    total = int(counts.sum())
+    return total / edges if total >= FEW and counts.max() <= THIN * total else 0.0
 
 
-def palette_of(path: Place) -> tuple[int, ...]:
-    """The colours of a palette picture, packed; () for others."""
-    with path.open("rb") as stream, Image.open(stream) as file:
-        if file.mode != "P":
-            return ()
-        colours = np.frombuffer(bytes(file.getpalette("RGB") or ()), dtype=np.uint8).reshape(-1, 3)
-        return tuple(packed(colours).tolist())
+def palette_of(file: Image.Image) -> tuple[int, ...]:
+    """The colours of an opened palette picture, packed; () for others."""
+    if file.mode != "P":
+        return ()
+    colours = np.frombuffer(bytes(file.getpalette("RGB") or ()), dtype=np.uint8).reshape(-1, 3)
+    return tuple(packed(colours).tolist())
 
 
 def look_at(masks: Sequence[Place]) -> list[MaskFacts]:

@@ -47,8 +47,10 @@ class MaskFiles(Arrangement):
     find: Mapping[str, Callable[[], Listing]]
 
     def kind(self) -> str:
-        first = self.listing_of(self.declared[0])
-        return f"masks in {first.where.removeprefix(str(self.root)).strip('/') or 'the same folder'}"
+        where = self.listing_of(self.declared[0]).where
+        return (
+            f"pictures and masks in {where.replace(f'{self.root}/', '') if where != str(self.root) else 'one folder'}"
+        )
 
     def listing_of(self, declared: str) -> Listing:
         return self.find[declared]()

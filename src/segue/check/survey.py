@@ -1,0 +1,227 @@
+"""A data set as the doctor sees it: its splits with all that was found in each pair, and what the masks mean."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from segue.check.examination import Examined, examine
+from segue.data import DATASETS, DataSet, FileDataSet, own_place
+from segue.data.folder import Arrangement, understand
+from segue.data.folder.mask_facts import MaskFacts
+from segue.data.folder.mask_files import MaskFiles
+from segue.data.folder.meaning import Meaning, meaning_of, together
+from segue.data.folder.pairing import Listing
+from segue.data.places import place
+from segue.errors import DataError
+from segue.labels import IGNORE, Labels, packed
+
+PROBE = Labels(classes=("any", "other"))
+TOLD = Callable[[int, int], None]
+"""Is called with how many pairs are done, of how many."""
+
+
+@dataclass(eq=False)
+class Split:
+    """One split: its pictures, what is left over, and what was found in each pair.
+
+    labelled: class -> pixels of each pair (n, K + 1), ignored ones last; pixels that have no class are in none.
+    """
+
+    name: str
+    data: DataSet
+    listing: Listing | None = None
+    examined: list[Examined] = field(default_factory=list)
+    labelled: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), dtype=np.int64))
+
+    def ones(self) -> Iterator[One]:
+        """Its pictures, with what was found in each."""
+        return (One(self, index) for index in range(len(self.examined)))
+
+
+@dataclass(frozen=True)
+class One:
+    """A picture of a split, and what was found."""
+
+    split: Split
+    index: int
+
+    @property
+    def found(self) -> Examined:
+        """What was found in the picture and its mask."""
+        return self.split.examined[self.index]
+
+    @property
+    def file(self) -> str:
+        """The picture's file, or its name where it has none."""
+        data = self.split.data
+        return str(data.pairs[self.index].image) if isinstance(data, FileDataSet) else data.name(self.index)
+
+    @property
+    def mask_file(self) -> str:
+        """The mask's file, or the picture's name where it has none."""
+        data = self.split.data
+        return str(data.pairs[self.index].mask) if isinstance(data, FileDataSet) else data.name(self.index)
+
+
+@dataclass
+class Survey:
+    """All splits, and what the masks mean.
+
+    troubles: lines about what could not even be listed. known: whether the classes are declared, by a data set of this
+    name or by annotations, and not read off the masks.
+    """
+
+    name: str
+    splits: list[Split]
+    labels: Labels | None
+    lines: tuple[str, ...]
+    troubles: list[str]
+    known: bool
+
+    def ones(self) -> Iterator[One]:
+        """The pictures of all splits."""
+        return (one for split in self.splits for one in split.ones())
+
+    def split(self, name: str) -> Split | None:
+        """A split by its name; None when there is none."""
+        return next((split for split in self.splits if split.name == name), None)
+
+
+def survey(name: str, root: str, workers: int, tell: TOLD) -> Survey:
+    """Look at every pair of a data set by name, or of own data. Raises DataError when there is nothing to look at."""
+    found = _named(name, root) if name in DATASETS else _own(name)
+    jobs = [(number, index) for number, split in enumerate(found.splits) for index in range(len(split.data))]
+    for done, ((number, _), one) in enumerate(zip(jobs, _examine_all(found.splits, jobs, workers), strict=True), 1):
+        found.splits[number].examined.append(one)
+        tell(done, len(jobs))
+    if found.labels is None:
+        _understand_masks(found, understand(own_place(name)))
+    for split in found.splits:
+        split.labelled = np.array([_count(one.mask, found.labels) for one in split.examined])
+    return found
+
+
+def _named(name: str, root: str) -> Survey:
+    declared = DATASETS[name]
+    if not root and not declared.rootless:
+        raise DataError(f"{name}: say where it lies with --root")
+    where = place(root)
+    splits, troubles = [], []
+    for split in declared.splits:
+        if split in declared.hidden:
+            continue
+        try:
+            splits.append(Split(split, declared.open(where, split)))
+        except DataError as error:
+            troubles.append(str(error))
+    if not splits:
+        raise DataError(troubles[0])
+    return Survey(name, splits, declared.labels, (), troubles, known=True)
+
+
+def _own(name: str) -> Survey:
+    arrangement = understand(own_place(name))
+    labels, lines, troubles = None, tuple(arrangement.lines()), []
+    if not isinstance(arrangement, MaskFiles):
+        try:
+            meaning = arrangement.meaning("train", {}, ())
+            labels, lines = meaning.labels, (*lines, *meaning.lines)
+        except DataError as error:
+            troubles.append(str(error))
+    splits = []
+    for split in arrangement.splits():
+        listing = arrangement.listing(split)
+        data = (
+            arrangement.data_set(listing, labels or PROBE)
+            if listing.pairs and (labels is not None or isinstance(arrangement, MaskFiles))
+            else FileDataSet((), PROBE)
+        )
+        splits.append(Split(split, data, listing))
+    return Survey(name, splits, labels, lines, troubles, known=labels is not None)
+
+
+def _understand_masks(found: Survey, arrangement: Arrangement) -> None:
+    """Read the meaning of masks off what they hold, as training would, from the pairs that can be read."""
+    training = found.split("train")
+    if training is None or not isinstance(training.data, FileDataSet):
+        return
+    facts = {
+        pair.mask: one.mask
+        for pair, one in zip(training.data.pairs, training.examined, strict=True)
+        if isinstance(one.mask, MaskFacts)
+    }
+    if not facts:
+        return
+    try:
+        seen = together(list(facts), list(facts.values()))
+        meaning: Meaning = meaning_of(arrangement.root, seen, arrangement.class_table())
+    except DataError as error:
+        found.troubles.append(str(error))
+    else:
+        found.labels, found.lines = meaning.labels, (*found.lines, *meaning.lines)
+
+
+def class_of_value(labels: Labels, coloured: bool) -> Mapping[int, int]:
+    """What a mask may hold -> class or `IGNORE`; colours are packed."""
+    if not coloured:
+        return labels.values
+    keys = np.array(list(labels.colour_key), dtype=np.uint8).reshape(-1, 3)
+    raws = labels.colour_key.values()
+    return {
+        colour: labels.values[raw]
+        for colour, raw in zip(packed(keys).tolist(), raws, strict=True)
+        if raw in labels.values
+    }
+
+
+def _count(mask: MaskFacts | str, labels: Labels | None) -> list[int]:
+    """Pixels of each class, and of those ignored, in one mask."""
+    if labels is None:
+        return [0]
+    counts = [0] * (labels.num_classes + 1)
+    if isinstance(mask, MaskFacts):
+        classes = class_of_value(labels, mask.coloured)
+        for value, count in zip(mask.values.tolist(), mask.counts.tolist(), strict=True):
+            label = classes.get(value)
+            if label is not None:
+                counts[-1 if label == IGNORE else label] += count
+    return counts
+
+
+# Many at once
+
+
+def _examine_all(splits: Sequence[Split], jobs: Sequence[tuple[int, int]], workers: int) -> Iterator[Examined]:
+    """What each job (split, index) finds, in their order."""
+    if workers == 1 or len(jobs) < 32:
+        for number, index in jobs:
+            yield examine(splits[number].data, index)
+        return
+    # A server that forks: the processes start from a clean one, which holds no thread and no lock of this one.
+    how = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+    pool = multiprocessing.get_context(how).Pool(workers, _start, ([split.data for split in splits],))
+    with pool:
+        yield from pool.imap(_job, jobs, chunksize=16)
+
+
+_splits: list[DataSet] = []
+
+
+def _start(splits: list[DataSet]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's, which ends the pool
+    _splits[:] = splits
+
+
+def _job(job: tuple[int, int]) -> Examined:
+    return examine(_splits[job[0]], job[1])
+
+
+def cores() -> int:
+    """The processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,36 @@
+"""segue check."""
+
+from __future__ import annotations
+
+import sys
+
+from segue.cli.app import app
+
+
+@app.command
+def check(data: str, /, *, root: str = "", out: str = "", workers: int = 0) -> None:
+    """Look through a data set for what would make training go wrong: one sentence for each finding.
+
+    Exit code 0 when nothing would, 1 when something would, 2 when there is nothing to look at.
+
+    Parameters
+    ----------
+    data
+        A folder, a zip archive, or a data set's name.
+    root
+        Where a named data set lies: a folder or a zip archive.
+    out
+        Where the page, the tables and the picture go; checks/NAME by default.
+    workers
+        Processes that look; one per processor by default.
+    """
+    from segue.check import check as look
+
+    if workers < 0:
+        raise ValueError(f"--workers {workers}: it must be 0 or more")
+    checked = look(data, root, out=out, workers=workers)
+    for line in checked.lines:
+        print(line)
+    print(f"See {checked.page}")
+    if checked.grave:
+        sys.exit(1)
