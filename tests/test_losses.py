@@ -8,7 +8,7 @@ import torch
 
 from parity import load
 from segue.labels import IGNORE
-from segue.losses import cross_entropy, dice, focal, lovasz_softmax, ohem, tversky
+from segue.losses import binary_focal, cross_entropy, dice, focal, lovasz_softmax, ohem, tversky
 
 LOSSES = {
     "cross_entropy": cross_entropy,
@@ -234,3 +234,41 @@ def test_ohem_matches_the_reference(key, threshold, min_kept):
     fixture = load("losses_dense")
     value = ohem(fixture.image(), fixture.target(), threshold=threshold, min_kept=min_kept)
     fixture.check(key, value, tolerance=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("key", "alpha", "gamma"),
+    [
+        ("focal_a0.25_g2", 0.25, 2.0),
+        ("focal_g2", None, 2.0),
+        ("focal_g1", None, 1.0),
+        ("focal_g0", None, 0.0),
+        ("bce", None, 0.0),
+    ],
+)
+def test_binary_focal_matches_the_reference(key, alpha, gamma):
+    fixture = load("losses_border")
+    labels = fixture.expected("border_label")[0]
+    assert (labels == IGNORE).any()
+    fixture.check(key, binary_focal(fixture.image()[:, 0], labels, alpha=alpha, gamma=gamma), tolerance=1e-5)
+
+
+def test_binary_focal_by_hand():
+    p = 0.8
+    logit = torch.tensor([log(p / (1 - p))])
+    assert binary_focal(logit, torch.tensor([1])).item() == pytest.approx(0.25 * (1 - p) ** 2 * -log(p))
+    assert binary_focal(logit, torch.tensor([0])).item() == pytest.approx(0.75 * p**2 * -log(1 - p))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_binary_focal_leaves_out_ignored_pixels_and_bears_sure_ones(dtype):
+    logits = torch.tensor([60.0, -60.0, 60.0, -60.0, 1.0], dtype=dtype, requires_grad=True)
+    target = torch.tensor([1, 0, 0, 1, IGNORE])
+    value = binary_focal(logits, target)
+    assert value.item() == pytest.approx((0.75 * 60 + 0.25 * 60) / 4)
+    value.backward()
+    assert logits.grad.isfinite().all()
+    assert logits.grad[4] == 0
+    nothing = binary_focal(logits, torch.full((5,), IGNORE))
+    assert nothing.item() == 0
+    assert (torch.autograd.grad(nothing, logits)[0] == 0).all()

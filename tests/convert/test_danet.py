@@ -69,6 +69,16 @@ def test_dilation_follows_their_arguments(args, dilations, stride):
     assert layer4(args) == (dilations, stride)
 
 
+def test_a_basic_blocks_second_convolution_has_its_stages_dilation():
+    args = {"dilated": True, "multi_grid": True, "multi_dilation": [4, 8, 16]}
+    body = build_backbone(TimmBackbone("resnet34s").body.state_dict(), args).body
+    assert [[block.conv1.dilation[0] for block in body[stage]] for stage in ("layer3", "layer4")] == [
+        [1, 2, 2, 2, 2, 2],
+        [4, 8, 16],
+    ]
+    assert [{block.conv2.dilation[0] for block in body[stage]} for stage in ("layer3", "layer4")] == [{2}, {4}]
+
+
 @pytest.mark.parametrize("args", [{"os": 16, "multi_grid": True, "multi_dilation": [4]}, {"os": 8, "multi_grid": True}])
 def test_multi_grid_needs_output_stride_8_and_its_dilations(args):
     with pytest.raises(ConversionError, match="multi_grid needs output stride 8 and multi_dilation"):
@@ -76,7 +86,19 @@ def test_multi_grid_needs_output_stride_8_and_its_dilations(args):
 
 
 @pytest.mark.parametrize(
-    "name", ["resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnet18d", "resnet50s", "resnet101c"]
+    "name",
+    [
+        "resnet18",
+        "resnet34",
+        "resnet50",
+        "resnet101",
+        "resnet152",
+        "resnet18d",
+        "resnet18s",
+        "resnet34c",
+        "resnet50s",
+        "resnet101c",
+    ],
 )
 def test_depth_stem_and_shortcut_are_read_from_the_tensors(name):
     with torch.device("meta"):

@@ -25,6 +25,17 @@ def test_the_masks_values_are_no_weights():
     assert network.unused_tensors == ("mask_values",)
 
 
+def test_one_score_becomes_two_whose_softmax_is_its_sigmoid():
+    state = parity.load("unet").weights()
+    images = parity.load("unet").image()[..., :32, :48]
+    several = load_reference(state)
+    binary = load_reference(state | {name: state[name][:1] for name in ("outc.conv.weight", "outc.conv.bias")})
+    assert binary.num_classes == 2
+    with torch.inference_mode():
+        score, probability = several(images).logits[:, 0], binary(images).logits.softmax(dim=1)[:, 1]
+    torch.testing.assert_close(probability, score.sigmoid())
+
+
 def test_a_tensor_too_many_is_named():
     state = parity.load("unet").weights() | {"extra.weight": torch.zeros(1)}
     with pytest.raises(ConversionError, match=r"1 tensors without a place: extra\.weight"):

@@ -1,10 +1,13 @@
-"""mmsegmentation's heads that make FCN, PSPNet, UPerNet and OCRNet: number by number, and what they refuse."""
+"""mmsegmentation's heads that make FCN, PSPNet, UPerNet and OCRNet: number by number, and what their arguments mean."""
+
+from functools import partial
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from parity import load
-from segue.convert import ConversionError, load_reference
+from segue.convert import load_reference
 
 
 def load_fixture(name, args=None):
@@ -69,17 +72,80 @@ def test_the_grids_of_the_pyramid_come_from_the_configuration():
     assert load_reference(fixture.weights(), fixture.spec["source"], args).ppm.bins == (1, 2, 4, 8)
 
 
+def conv_module(state, name, maps, dilation=1):
+    """mmcv's ConvModule, written with functions: convolution of the same size, BatchNorm, ReLU."""
+    weight = state[f"{name}.conv.weight"]
+    maps = F.conv2d(maps, weight, padding=dilation * (weight.shape[-1] // 2), dilation=dilation)
+    norm = (state[f"{name}.bn.{leaf}"] for leaf in ("running_mean", "running_var", "weight", "bias"))
+    return F.relu(F.batch_norm(maps, *norm))
+
+
+def enlarge(maps, like, align_corners):
+    return F.interpolate(maps, size=like.shape[-2:], mode="bilinear", align_corners=align_corners)
+
+
+def fcn_head(state, stages, dilation):
+    maps = stages[-1]
+    for index in range(2):
+        maps = conv_module(state, f"decode_head.convs.{index}", maps, dilation)
+    return conv_module(state, "decode_head.conv_cat", torch.cat([stages[-1], maps], dim=1))
+
+
+def pooling(state, maps, align_corners):
+    pooled = [
+        conv_module(state, f"decode_head.psp_modules.{index}.1", F.adaptive_avg_pool2d(maps, side))
+        for index, side in enumerate((1, 2, 3, 6))
+    ]
+    joined = torch.cat([maps, *(enlarge(one, maps, align_corners) for one in pooled)], dim=1)
+    return conv_module(state, "decode_head.bottleneck", joined)
+
+
+def psp_head(state, stages, align_corners):
+    return pooling(state, stages[-1], align_corners)
+
+
+def uper_head(state, stages, align_corners):
+    maps = [conv_module(state, f"decode_head.lateral_convs.{index}", stages[index]) for index in range(3)]
+    maps.append(pooling(state, stages[-1], align_corners))
+    for index in (2, 1, 0):
+        maps[index] = maps[index] + enlarge(maps[index + 1], maps[index], align_corners)
+    smooth = [conv_module(state, f"decode_head.fpn_convs.{index}", maps[index]) for index in range(3)] + maps[3:]
+    joined = torch.cat([smooth[0], *(enlarge(one, smooth[0], align_corners) for one in smooth[1:])], dim=1)
+    return conv_module(state, "decode_head.fpn_bottleneck", joined)
+
+
 @pytest.mark.parametrize(
-    ("name", "head", "message"),
+    ("name", "head", "definition"),
     [
-        ("fcn", {"dilation": 6}, "dilation 6"),
-        ("pspnet", {"align_corners": True}, "align_corners=True"),
-        ("upernet", {"align_corners": True}, "align_corners=True"),
-        ("ocrnet", {"scale": 2}, "scale 2"),
+        ("fcn", {"dilation": 6}, partial(fcn_head, dilation=6)),
+        ("fcn", {"dilation": 1}, partial(fcn_head, dilation=1)),
+        ("pspnet", {"align_corners": True}, partial(psp_head, align_corners=True)),
+        ("pspnet", {}, partial(psp_head, align_corners=False)),
+        ("upernet", {"align_corners": True}, partial(uper_head, align_corners=True)),
+        ("upernet", {}, partial(uper_head, align_corners=False)),
     ],
 )
-def test_what_is_not_known_is_refused_by_name(name, head, message):
+def test_what_the_fixtures_leave_at_its_default_is_mmsegmentations_too(name, head, definition):
     fixture = load(f"{name}_mmseg_resnet50")
+    args, state = fixture.spec["args"], fixture.weights()
+    network = load_reference(state, fixture.spec["source"], {**args, "head": {**args["head"], **head}})
+    images = fixture.image()[..., :65, :90]
+    with torch.no_grad():
+        scores, stages = network.scores(images).logits, network.backbone(images)[-4:]
+        maps = definition(state, stages)
+        expected = F.conv2d(maps, state["decode_head.conv_seg.weight"], state["decode_head.conv_seg.bias"])
+        torch.testing.assert_close(scores, expected, rtol=1e-3, atol=1e-4)
+        logits = network(images).logits
+    torch.testing.assert_close(logits, enlarge(scores, images, head.get("align_corners", False)))
+
+
+def test_the_scale_of_an_ocr_head_sharpens_its_regions():
+    fixture = load("ocrnet_mmseg_resnet50")
     args = fixture.spec["args"]
-    with pytest.raises(ConversionError, match=message):
-        load_reference(fixture.weights(), fixture.spec["source"], {**args, "head": {**args["head"], **head}})
+    network = load_reference(fixture.weights(), args={**args, "head": {**args["head"], "scale": 3}})
+    assert network.context.scale == 3
+    features, regions = torch.randn(1, 512, 3, 4), torch.randn(1, 7, 3, 4)
+    sharp = network.context(features, regions)
+    network.context.scale = 1
+    torch.testing.assert_close(network.context(features, 3 * regions), sharp)
+    assert not torch.allclose(network.context(features, regions), sharp)

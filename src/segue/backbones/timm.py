@@ -25,7 +25,7 @@ STAGES = ("layer1", "layer2", "layer3", "layer4")
 class TimmBackbone(Backbone):
     """Any timm encoder that gives feature maps.
 
-    name: timm's; also `resnet18c` and `resnet34c`, which have the stem of its `resnet50c`.
+    name: timm's; also `resnet18c`, `resnet34c`, `resnet18s`, `resnet34s`, with the stems of `resnet50c` and `resnet50s`.
     output_stride: 8, 16 or 32: the stride of the coarsest map. Stages beyond it keep their size and are dilated
         instead. The first block of a dilated stage has half its stage's dilation, so that weights trained at stride
         32 see what they were trained on (torchvision, PyTorch-Encoding, mmsegmentation's `contract_dilation`);
@@ -55,9 +55,9 @@ class TimmBackbone(Backbone):
         super().__init__()
         options: dict[str, Any] = {}
         timm_name = name
-        if re.fullmatch(r"resnet(18|34)c", name):
-            # timm names this stem for the deeper ones only; mmsegmentation has all of its ResNets with it.
-            timm_name, options = name[:-1], {"stem_type": "deep", "stem_width": 32}
+        if re.fullmatch(r"resnet(18|34)[cs]", name):
+            # timm names these stems for the deeper ones only; mmsegmentation and PyTorch-Encoding have all with them.
+            timm_name, options = name[:-1], {"stem_type": "deep", "stem_width": 32 if name.endswith("c") else 64}
             if pretrained:
                 raise ValueError(f"{name}: timm has no weights for it; give a file of weights, or take {timm_name}")
         if not timm.is_model(timm_name):

@@ -38,7 +38,8 @@ def build_backbone(state: Mapping[str, Tensor], args: Mapping[str, Any], prefix:
     args: its constructor's. `dilated`, or else `os`, or else `dilation` make the output stride: either `dilated=True`
     or 8 or a dilation of 4 makes it 8; 16 or a dilation of 2 makes it 16. With `multi_grid`, the last stage's blocks
     have the dilations of `multi_dilation` in turn, the first one too; without, the first block of a dilated stage has
-    half its stage's. The stem is read from the tensors.
+    half its stage's. A basic block's second convolution has its stage's dilation in any case. The stem is read from the
+    tensors.
     """
     shape = resnet_shape(state, prefix)
     dilation = {8: 4, 16: 2}.get(args.get("os", 32), args.get("dilation", 1))
@@ -48,7 +49,7 @@ def build_backbone(state: Mapping[str, Tensor], args: Mapping[str, Any], prefix:
     rates = args.get("multi_dilation")
     if output_stride != 8 or not rates:
         raise ConversionError(f"multi_grid needs output stride 8 and multi_dilation; here {output_stride} and {rates}")
-    backbone = TimmBackbone(shape.name, in_channels=shape.in_channels, width=shape.width)
+    backbone = TimmBackbone(shape.name, in_channels=shape.in_channels, width=shape.width, output_stride=8)
     third, last = shape.blocks[2:]
     dilations = [
         *([1] * blocks for blocks in shape.blocks[:2]),

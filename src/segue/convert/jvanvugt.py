@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from segue.convert.reference import Conversion, Rule, Source, rename
+from segue.convert.reference import Conversion, Rule, Source, rename, two_scores
 from segue.models.unet import PaperUNet
 
 RULES: list[Rule] = [
@@ -23,7 +23,7 @@ def _convert(state: Mapping[str, Tensor], args: Mapping[str, Any]) -> Conversion
     tensors, unused = rename(state, RULES)
     levels = len({name.split(".")[1] for name in state if name.startswith("down_path.")})
     network = PaperUNet(
-        state["last.weight"].shape[0],
+        two_scores(tensors, "classify"),
         in_channels=state["down_path.0.block.0.weight"].shape[1],
         channels=[state[f"down_path.{level}.block.0.weight"].shape[0] for level in range(levels)],
         padding=int(args.get("padding", False)),

@@ -8,11 +8,11 @@ from typing import Any
 
 from torch import Tensor
 
-from segue.convert.reference import Conversion, Source
+from segue.convert.reference import Conversion, Source, two_scores
 from segue.models.unet import PaddedUNet
 
 
-def _rename(name: str, levels: int) -> str:
+def _rename(name: str) -> str:
     """A double convolution's 0, 1, 3, 4 are our 0.0, 0.1, 1.0, 1.1."""
     match = re.fullmatch(r"(inc|down|up)(\d*)\.(?:maxpool_conv\.1\.|conv\.)?double_conv\.(\d)\.(\w+)", name)
     if match is not None:
@@ -30,15 +30,15 @@ def _convert(state: Mapping[str, Tensor], args: Mapping[str, Any]) -> Conversion
     bilinear = "up1.up.weight" not in state
     if bilinear:
         widths[-1] *= 2  # the coarsest level has half of its channels then
+    # Checkpoints of the newer code carry the mask's values beside the tensors; the network does not compute with them.
+    unused = [name for name in state if name == "mask_values"]
+    tensors = {_rename(name): tensor for name, tensor in state.items() if name not in unused}
     network = PaddedUNet(
-        state["outc.conv.weight"].shape[0],
+        two_scores(tensors, "classify"),
         in_channels=state["inc.double_conv.0.weight"].shape[1],
         channels=widths,
         bilinear=bilinear,
     )
-    # Checkpoints of the newer code carry the mask's values beside the tensors; the network does not compute with them.
-    unused = [name for name in state if name == "mask_values"]
-    tensors = {_rename(name, levels): tensor for name, tensor in state.items() if name not in unused}
     return Conversion(network, tensors, unused)
 
 

@@ -147,9 +147,7 @@ def deeplabv3(segmentor: Segmentor) -> DeepLabV3:
 
 def fcn(segmentor: Segmentor) -> FCNResNet:
     """FCNHead; how many convolutions it has, their kernels and whether it joins its input are read from the tensors."""
-    state, dilation = segmentor.state, segmentor.head.get("dilation", 1)
-    if dilation != 1:
-        raise ConversionError(f"FCNHead with dilation {dilation}; only 1 is known")
+    state = segmentor.state
     convolutions = [name for name in state if re.fullmatch(r"decode_head\.convs\.\d+\.conv\.weight", name)]
     first = state["decode_head.convs.0.conv.weight"]
     head = ConvolutionHead(
@@ -158,6 +156,7 @@ def fcn(segmentor: Segmentor) -> FCNResNet:
         first.shape[0],
         convolutions=len(convolutions),
         kernel=first.shape[-1],
+        dilation=segmentor.head.get("dilation", 1),
         join="decode_head.conv_cat.conv.weight" in state,
         dropout=segmentor.dropout,
     )
@@ -182,6 +181,7 @@ def pspnet(segmentor: Segmentor) -> PSPNet:
         dropout=segmentor.dropout,
         auxiliary=segmentor.auxiliary,
         auxiliary_channels=segmentor.auxiliary_channels,
+        align_corners=segmentor.align_corners,
         criterion=segmentor.criterion,
     )
 
@@ -196,27 +196,26 @@ def upernet(segmentor: Segmentor) -> UPerNet:
         dropout=segmentor.dropout,
         auxiliary=segmentor.auxiliary,
         auxiliary_channels=segmentor.auxiliary_channels,
+        pyramid_corners=segmentor.align_corners,
+        align_corners=segmentor.align_corners,
         criterion=segmentor.criterion,
     )
 
 
 def _pool_scales(segmentor: Segmentor) -> tuple[int, ...]:
-    if segmentor.align_corners:
-        raise ConversionError("pooled maps enlarged with align_corners=True; only False is known")
     return tuple(segmentor.head.get("pool_scales", (1, 2, 3, 6)))
 
 
 def ocrnet(segmentor: Segmentor) -> OCRNet:
     """OCRHead, behind an FCNHead in a cascade."""
-    state, scale = segmentor.state, segmentor.head.get("scale", 1)
-    if scale != 1:
-        raise ConversionError(f"OCRHead with scale {scale}; only 1 is known")
+    state = segmentor.state
     return OCRNet(
         segmentor.backbone,
         segmentor.num_classes,
         channels=state["decode_head.1.bottleneck.conv.weight"].shape[0],
         transform_channels=state["decode_head.1.object_context_block.value_project.conv.weight"].shape[0],
         region_channels=state["decode_head.0.convs.0.conv.weight"].shape[0],
+        region_scale=segmentor.head.get("scale", 1),
         dropout=segmentor.dropout,
         auxiliary_weight=_loss(segmentor.heads[0]).get("loss_weight", 1.0) if len(segmentor.heads) > 1 else 0.4,
         align_corners=segmentor.align_corners,

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from segue.models.network import Network
@@ -110,3 +111,15 @@ def rename(state: Mapping[str, Tensor], rules: Sequence[Rule]) -> tuple[dict[str
             renamed[new] = tensor
             origins[new] = name
     return renamed, unused
+
+
+def two_scores(tensors: dict[str, Tensor], classifier: str) -> int:
+    """Make two classes of a classifier of one, in place, and return how many classes there are then.
+
+    A sigmoid of one score, the foreground's, is the softmax of zero and that score.
+    """
+    names = (f"{classifier}.weight", f"{classifier}.bias")
+    if tensors[names[0]].shape[0] == 1:
+        for name in names:
+            tensors[name] = torch.cat([torch.zeros_like(tensors[name]), tensors[name]])
+    return tensors[names[0]].shape[0]

@@ -6,12 +6,11 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from segue.backbones import TimmBackbone
 from segue.backbones.timm import keep_first_maps
-from segue.convert.reference import Conversion, ConversionError, Rule, Source, rename
+from segue.convert.reference import Conversion, ConversionError, Rule, Source, rename, two_scores
 from segue.convert.resnet import resnet_shape
 from segue.convert.torchvision import aspp_rules
 from segue.models.deeplabv3 import DeepLabV3
@@ -186,10 +185,7 @@ def _source(network: str, mark: str, build: Build) -> Source:
     def convert(state: Tensors, args: Arguments) -> Conversion:
         built, rules = build(state, args)
         tensors, unused = rename(state, [*rules, (r"segmentation_head\.0\.", "classify.")])
-        if tensors["classify.weight"].shape[0] == 1:
-            # A sigmoid of one score is the softmax of that score and zero.
-            for name in ("classify.weight", "classify.bias"):
-                tensors[name] = torch.cat([torch.zeros_like(tensors[name]), tensors[name]])
+        two_scores(tensors, "classify")
         return Conversion(built, tensors, unused)
 
     return Source(NAMES, network, recognise, convert)

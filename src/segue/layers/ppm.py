@@ -17,13 +17,17 @@ class PPM(nn.Module):
 
     (B, C, H, W) -> (B, channels, H, W). bins: sides of the grids; each grid's cells pass a 1x1 convolution to
     `channels` with BN and ReLU. The paper divides C by the number of grids; `channels` is that where C is 2048.
+    align_corners: of the enlargement of the grids.
 
     Raises ValueError in training where a grid of one cell meets a batch of one picture.
     """
 
-    def __init__(self, in_channels: int, channels: int, bins: Sequence[int] = (1, 2, 3, 6)) -> None:
+    def __init__(
+        self, in_channels: int, channels: int, bins: Sequence[int] = (1, 2, 3, 6), *, align_corners: bool = False
+    ) -> None:
         super().__init__()
         self.bins = tuple(bins)
+        self.align_corners = align_corners
         self.project = nn.ModuleList(ConvBNReLU(in_channels, channels, 1) for _ in self.bins)
         self.fuse = ConvBNReLU(in_channels + len(self.bins) * channels, channels, 3)
 
@@ -33,7 +37,7 @@ class PPM(nn.Module):
             pooled = F.adaptive_avg_pool2d(features, side)
             assert isinstance(project, ConvBNReLU)
             refuse_single_values(project, pooled)
-            maps.append(resize(project(pooled), like=features))
+            maps.append(resize(project(pooled), like=features, align_corners=self.align_corners))
         fused: Tensor = self.fuse(torch.cat(maps, dim=1))
         return fused
 

@@ -24,6 +24,7 @@ class ConvolutionHead(nn.Module):
     """mmsegmentation's FCNHead: a few convolutions with BN and ReLU, dropout of whole channels, 1x1 classifier.
 
     (B, C, H, W) -> (B, K, H, W). join: what came in is joined to their result, and one more convolution fuses both.
+    dilation: of the first convolutions, not of the one that fuses.
     """
 
     def __init__(
@@ -34,12 +35,15 @@ class ConvolutionHead(nn.Module):
         *,
         convolutions: int = 2,
         kernel: int = 3,
+        dilation: int = 1,
         join: bool = True,
         dropout: float = 0.1,
     ) -> None:
         super().__init__()
         widths = [in_channels, *[channels] * convolutions]
-        self.convolutions = nn.Sequential(*(ConvBNReLU(before, channels, kernel) for before in widths[:-1]))
+        self.convolutions = nn.Sequential(
+            *(ConvBNReLU(before, channels, kernel, dilation=dilation) for before in widths[:-1])
+        )
         self.join = ConvBNReLU(in_channels + widths[-1], channels, kernel) if join else None
         self.dropout = nn.Dropout2d(dropout)
         self.classify = nn.Conv2d(channels, num_classes, 1)

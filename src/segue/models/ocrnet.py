@@ -25,6 +25,7 @@ class OCRNet(Network[OCRNetOutput]):
 
     channels: of the features; transform_channels: inside the attention.
     region_channels: of the first segmentation's head on the last but one stage.
+    region_scale: on the first segmentation's scores, where regions are made of them.
     auxiliary_weight: of the first segmentation's loss, 0.4 in the paper.
     """
 
@@ -40,6 +41,7 @@ class OCRNet(Network[OCRNetOutput]):
         channels: int = 512,
         transform_channels: int = 256,
         region_channels: int | None = None,
+        region_scale: float = 1.0,
         dropout: float = 0.1,
         auxiliary_weight: float = 0.4,
         align_corners: bool = False,
@@ -51,7 +53,7 @@ class OCRNet(Network[OCRNetOutput]):
         self.in_channels = backbone.in_channels
         self.regions = FCNHead(backbone.channels[-2], num_classes, region_channels)
         self.bottleneck = ConvBNReLU(backbone.channels[-1], channels, 3)
-        self.context = ObjectContext(channels, transform_channels)
+        self.context = ObjectContext(channels, transform_channels, scale=region_scale)
         self.dropout = nn.Dropout2d(dropout)
         self.classify = nn.Conv2d(channels, num_classes, 1)
         self.auxiliary_weight = auxiliary_weight

@@ -49,6 +49,7 @@ class PSPNet(AuxiliaryNetwork):
     """A dilated ResNet, pyramid pooling on its last map, a classifier (Sec. 3.2, Fig. 3).
 
     ppm: the pyramid, `channels` wide; the paper's with grids of `bins` x `bins` cells when not given.
+    align_corners: of the grids' enlargement and the scores'.
     classifier_kernel: 1 in the paper; 3 in segmentation_models.pytorch.
     auxiliary: weight of the loss of a small head on the third stage (res4b22), 0 for none; 0.4 in the paper (Sec. 4).
     """
@@ -74,7 +75,7 @@ class PSPNet(AuxiliaryNetwork):
         self.backbone = backbone
         self.num_classes = num_classes
         self.in_channels = backbone.in_channels
-        self.ppm = ppm or PPM(backbone.channels[-1], channels, bins)
+        self.ppm = ppm or PPM(backbone.channels[-1], channels, bins, align_corners=align_corners)
         self.dropout = nn.Dropout2d(dropout)
         self.classify = nn.Conv2d(channels, num_classes, classifier_kernel, padding=classifier_kernel // 2)
         self.auxiliary_weight = auxiliary

@@ -31,6 +31,7 @@ class ChannelNorm(nn.LayerNorm):
 class UPerNet(AuxiliaryNetwork):
     """A ResNet at its own strides, a feature pyramid with pyramid pooling at its top, a classifier.
 
+    pyramid_corners: align the corners where the pyramid enlarges maps. align_corners: where the scores are enlarged.
     norm: a ChannelNorm on each of the backbone's maps first, as segmentation_models.pytorch has it.
     auxiliary: weight of the loss of a small head on the third stage, 0 for none; 0.4 in mmsegmentation.
     """
@@ -46,6 +47,7 @@ class UPerNet(AuxiliaryNetwork):
         *,
         channels: int = 512,
         bins: Sequence[int] = (1, 2, 3, 6),
+        pyramid_corners: bool = False,
         norm: bool = False,
         dropout: float = 0.1,
         auxiliary: float = 0.0,
@@ -60,7 +62,7 @@ class UPerNet(AuxiliaryNetwork):
         self.levels = sum(stride >= 4 for stride in backbone.strides)  # an encoder's map at stride 2 is left out
         widths = backbone.channels[-self.levels :]
         self.norm = nn.ModuleList(ChannelNorm(width, eps=1e-6) if norm else nn.Identity() for width in widths)
-        self.pyramid = FusedPyramid(widths, channels, bins)
+        self.pyramid = FusedPyramid(widths, channels, bins, align_corners=pyramid_corners)
         self.dropout = nn.Dropout2d(dropout)
         self.classify = nn.Conv2d(channels, num_classes, 1)
         self.auxiliary_weight = auxiliary
