@@ -36,6 +36,7 @@ LAYERS = {
         "report", "pictures", "progress", "feed", "",
     },
     "feed": {"data", "progress", "recipe", "training"},
+    "data_speed": {"recipe", "data", "evaluation", "feed", "prediction", "progress", "run", "training"},
     "apply": {
         "recipe", "evaluation", "prediction", "model", "data", "report", "pictures", "progress", "reading", "metrics",
         "sharpening",
@@ -50,7 +51,7 @@ LAYERS = {
     "figures": {"field", "models"},
     "listing": {"recipe", "figures", "data", "backbones"},
     "cli": {
-        "recipe", "run", "apply", "predicting", "tuning", "importing", "listing", "models", "model", "report", "data", "progress",
+        "data_speed", "recipe", "run", "apply", "predicting", "tuning", "importing", "listing", "models", "model", "report", "data", "progress",
     },
     "__main__": {"cli"},
     "": {"labels", "model", "models"},

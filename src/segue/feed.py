@@ -80,12 +80,12 @@ def _open_store(data: DataSet, plan: CachePlan, options: DataOptions, accelerato
         return _shared_memory(2 * len(data), plan.limit, accelerator)
     if data.stamp(0) is None:
         raise DataError(f'data.cache = "disk": {options.name} has no files to know again; take "ram" or "off"')
-    return DiskStore(disk_folder(options), data)
+    return DiskStore(disk_folder(), data)
 
 
-def disk_folder(options: DataOptions) -> Path:
+def disk_folder() -> Path:
     """Where `data.cache = "disk"` keeps decoded pictures."""
-    return (Path(options.cache_dir).expanduser() if options.cache_dir else cache_folder()) / "pictures"
+    return cache_folder() / "pictures"
 
 
 def _shared_memory(slots: int, limit: int, accelerator: Accelerator) -> MemoryStore:
@@ -104,7 +104,7 @@ def describe_plan(plan: CachePlan, options: DataOptions, free: int) -> str:
     """What becomes of decoded pictures, for people."""
     size = f"about {in_bytes(plan.needed)}"
     if plan.where == "disk":
-        return f"decoded pictures are kept in {disk_folder(options)} (less than {in_bytes(plan.needed)})"
+        return f"decoded pictures are kept in {disk_folder()} (less than {in_bytes(plan.needed)})"
     if plan.where == "off":
         return (
             f"decoded pictures are not kept: {size}, more than a quarter of the {in_bytes(free)} of free memory "

@@ -42,9 +42,8 @@ class DataOptions:
     """Processes that decode and augment; -1 chooses by the machine, 0 uses none."""
     cache: CacheName | bool = "auto"
     """Decoded pictures are kept in memory that all processes share (ram), compressed in files (disk), or not at all
-    (off); auto takes the memory if they fit into a quarter of what is free. true is ram, false is off."""
-    cache_dir: str = ""
-    """Where `disk` keeps them, and shards from the network lie; ~/.cache/segue by default."""
+    (off); auto takes the memory if they fit into a quarter of what is free. true is ram, false is off. The files lie
+    in ~/.cache/segue, or in $SEGUE_CACHE."""
 
 
 @dataclass(frozen=True)

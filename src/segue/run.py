@@ -25,7 +25,7 @@ import segue
 from segue import recipe as recipes
 from segue import report
 from segue.backbones import read_state
-from segue.data import DATASETS, DataSet, Understood, open_split, own_place, understood
+from segue.data import DATASETS, DataSet, Understood, open_split, short_name, understand_own
 from segue.data.levels import is_usual, mean_and_deviation
 from segue.evaluation import Evaluation
 from segue.feed import balance_classes, keep_pictures, training_samples
@@ -95,6 +95,7 @@ def _run(recipe: Recipe, *, out: str, init: str, command: Sequence[str], checkpo
     training, validation = (
         open_split(recipe.data.name, recipe.data.root, split, labels) for split in (recipe.data.train, recipe.data.val)
     )
+    training, validation = keep_pictures(training, validation, recipe.data, accelerator, say)
     recipe = share_object(fit_levels(recipe, training, say) if accelerator.is_main_process else None)
     steps = recipe.training.steps or math.ceil(recipe.training.epochs * len(training) / recipe.training.batch)
     recipe = replace(recipe, training=replace(recipe.training, steps=steps))
@@ -103,7 +104,6 @@ def _run(recipe: Recipe, *, out: str, init: str, command: Sequence[str], checkpo
         f"{labels.num_classes} classes; {steps} steps of {recipe.training.batch} "
         f"({steps * recipe.training.batch / len(training):.1f} epochs)"
     )
-    training, validation = keep_pictures(training, validation, recipe.data, accelerator, say)
     recipe = recipes.resolve_crop(recipe, training.image(0).shape[:2])
     balance = balance_classes(recipe, training, accelerator, say)
     torch.manual_seed(recipe.training.seed)
@@ -153,7 +153,7 @@ def _run(recipe: Recipe, *, out: str, init: str, command: Sequence[str], checkpo
         accelerator=accelerator,
         watcher=watcher,
         keep=lambda best, row: Model(best, replace(card, measured=dict(row))).save(folder / "model"),
-        workers=_workers(recipe, accelerator),
+        workers=loader_workers(recipe, accelerator),
     )
     try:
         result = train(job, checkpoint)
@@ -192,7 +192,7 @@ def understand_data(recipe: Recipe, earlier: Path | None = None) -> Understood:
         kept = json.loads(earlier.read_text(encoding="utf-8"))
         if (kept["map"], kept["classes"]) == (data.map, list(data.classes)):
             return Understood(Labels.from_dict(kept["labels"]), tuple(kept["lines"]))
-    return understood(own_place(data.name), values, data.classes, data.train)
+    return understand_own(data.name, values, data.classes, data.train)
 
 
 def fit_levels(recipe: Recipe, training: DataSet, say: Say) -> Recipe:
@@ -264,17 +264,18 @@ def _initialise(network: Network[Any], recipe: Recipe, labels: Labels, source: s
     return f"starting from {source}: {outcome}"
 
 
-def _workers(recipe: Recipe, accelerator: Accelerator) -> int:
+def loader_workers(recipe: Recipe, accelerator: Accelerator) -> int:
     """Loader processes per process: one beside a network on the CPU, up to eight beside an accelerator."""
     if recipe.data.workers >= 0:
         return recipe.data.workers
-    cores = _cores() // accelerator.num_processes
+    own = cores() // accelerator.num_processes
     if accelerator.device.type == "cpu":
-        return 1 if cores > 1 else 0
-    return max(1, min(8, cores - 1))
+        return 1 if own > 1 else 0
+    return max(1, min(8, own - 1))
 
 
-def _cores() -> int:
+def cores() -> int:
+    """Processor cores that this process may use."""
     import os
 
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -288,8 +289,7 @@ def _precision(recipe: Recipe, device: torch.device) -> str:
 
 def _new_folder(recipe: Recipe, out: str) -> Path:
     """Make the run's folder: `out` or runs/NETWORK-DATA, with -2, -3, ... behind it when it is taken."""
-    data = recipe.data.name if recipe.data.name in DATASETS else Path(recipe.data.name).expanduser().resolve().name
-    wanted = Path(out) if out else Path("runs") / f"{recipe.network}-{data}"
+    wanted = Path(out) if out else Path("runs") / f"{recipe.network}-{short_name(recipe.data.name)}"
     wanted.parent.mkdir(parents=True, exist_ok=True)
     number = 1
     while True:

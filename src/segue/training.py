@@ -54,7 +54,10 @@ class Seen:
 
 @dataclass(frozen=True)
 class Tick:
-    """Where the run stands after a step: for a progress line."""
+    """Where the run stands after a step: for a progress line.
+
+    waiting: share of the time that was spent waiting for pictures. seconds, waited: of training so far.
+    """
 
     step: int
     steps: int
@@ -63,6 +66,8 @@ class Tick:
     images_per_second: float
     waiting: float
     remaining: float
+    seconds: float
+    waited: float
 
 
 class Watcher(Protocol):
@@ -526,4 +531,6 @@ class _Clock:
             images_per_second=self.batch / mean,
             waiting=self.state.waited / max(self.state.seconds, 1e-9),
             remaining=mean * (steps - self.state.step),
+            seconds=self.state.seconds,
+            waited=self.state.waited,
         )

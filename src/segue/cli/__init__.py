@@ -11,7 +11,16 @@ from collections.abc import Iterator, Sequence
 
 from cyclopts import CycloptsError
 
-from segue.cli import convert, download, evaluate, listing, predict, train  # noqa: F401  # verbs register
+from segue.cli import (  # noqa: F401  # verbs register
+    benchmark,
+    convert,
+    data,
+    download,
+    evaluate,
+    listing,
+    predict,
+    train,
+)
 from segue.cli.app import app
 from segue.cli.crf import CRF
 
@@ -33,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     tokens = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in tokens
     tokens = [token for token in tokens if token != "--debug"]
-    if tokens[:1] == ["train"]:
+    if tokens[:1] == ["train"] or tokens[:2] == ["benchmark", "data"]:
         tokens = list(_long_names(tokens))
     if tokens[:1] in (["evaluate"], ["predict"]):
         tokens = [CRF if token == "--crf" else token for token in tokens]

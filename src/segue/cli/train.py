@@ -49,10 +49,9 @@ def train(
     recipe
         Any key of the recipe.
     """
-    from segue import recipe as recipes
     from segue import run
 
-    changes = _changes(recipe)
+    changes = changes_of(recipe)
     if resume:
         if what or init:
             raise ValueError("--resume goes on with a run as it is: drop the recipe, the network and --init")
@@ -60,15 +59,7 @@ def train(
     else:
         if not what:
             raise ValueError("say what to train: a network or a recipe (`segue list recipes`, `segue list networks`)")
-        path = recipes.find(what)
-        if path is not None:
-            chosen = recipes.override(recipes.read(path), changes, what)
-        else:
-            from segue.models import MODELS, unknown
-
-            if what not in MODELS:
-                raise ValueError(unknown("network or recipe", what, [*MODELS, *recipes.shipped()]))
-            chosen = recipes.from_dict({"network": what, **changes}, "the command line")
+        chosen = chosen_recipe(what, changes)
         finished = run.begin(chosen, out=out, init=init, command=sys.argv)
     if int(os.environ.get("RANK", "0")) == 0:
         if finished.result.signal:
@@ -79,7 +70,21 @@ def train(
         sys.exit(128 + finished.result.signal)
 
 
-def _changes(recipe: Recipe) -> dict[str, Any]:
+def chosen_recipe(what: str, changes: Mapping[str, Any]) -> Recipe:
+    """The recipe of this name, or one of the network of this name, with the changes."""
+    from segue import recipe as recipes
+
+    path = recipes.find(what)
+    if path is not None:
+        return recipes.override(recipes.read(path), changes, what)
+    from segue.models import MODELS, unknown
+
+    if what not in MODELS:
+        raise ValueError(unknown("network or recipe", what, [*MODELS, *recipes.shipped()]))
+    return recipes.from_dict({"network": what, **changes}, "the command line")
+
+
+def changes_of(recipe: Recipe) -> dict[str, Any]:
     """What the command line says about the recipe, as nested dicts."""
     changes: dict[str, Any] = {}
     for keys in Given.names:

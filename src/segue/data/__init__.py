@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from segue.data.ade20k import ADE20K
 from segue.data.bdd_anomaly import BDD_ANOMALY, BDD_ANOMALY3
@@ -19,6 +21,7 @@ from segue.data.nyudv2 import NYUDV2
 from segue.data.pascal_context import CONTEXT59, CONTEXT60
 from segue.data.places import Place, place
 from segue.data.road_anomaly21 import ROAD_ANOMALY21
+from segue.data.shards import is_shards, open_shards, shards_folder, understood_shards
 from segue.data.source import DataSet, FileDataSet
 from segue.data.streethazards import STREETHAZARDS
 from segue.data.sun_rgbd import SUN_RGBD
@@ -63,6 +66,8 @@ __all__ = [
     "open_folder",
     "open_split",
     "own_place",
+    "short_name",
+    "understand_own",
     "understood",
 ]
 
@@ -75,7 +80,7 @@ def declared(name: str) -> Declaration:
 
 
 def open_split(name: str, root: str, split: str, labels: Labels | None = None) -> DataSet:
-    """One split of a data set by name, or of a folder of images and masks.
+    """One split of a data set by name, of a folder of images and masks, or of tar shards.
 
     labels: what a folder's masks mean, when it is known already. Raises DataError for a name that is neither, with the
     nearest known one.
@@ -87,7 +92,19 @@ def open_split(name: str, root: str, split: str, labels: Labels | None = None) -
         if not where.is_dir():
             raise DataError(f"{root}: there is no such folder or zip archive; --root is where {name} lies")
         return DATASETS[name].open(where, split)
+    if is_shards(name):
+        return open_shards(name, split, labels)
     return open_folder(own_place(name), split, labels)
+
+
+def understand_own(name: str, values: Mapping[int, int], classes: Sequence[str], training: str) -> Understood:
+    """What own data means: a folder, a zip archive or tar shards.
+
+    values, classes: what the recipe says of label map and class names. training: the split that is looked at.
+    """
+    if is_shards(name):
+        return understood_shards(name, values, classes, training)
+    return understood(own_place(name), values, classes, training)
 
 
 def own_place(name: str) -> Place:
@@ -101,3 +118,10 @@ def own_place(name: str) -> Place:
 def _nearest(name: str) -> str:
     near = difflib.get_close_matches(name, DATASETS, n=1)
     return f"did you mean {near[0]}?" if near else f"data sets: {', '.join(DATASETS)}"
+
+
+def short_name(name: str) -> str:
+    """What `--data` names, in one word: the data set, or the folder, archive or shards' folder without its way."""
+    if name in DATASETS:
+        return name
+    return shards_folder(name) if is_shards(name) else Path(name).expanduser().resolve().name

@@ -89,7 +89,8 @@ class DiskStore:
         stamp = self.data.stamp(slot // 2)
         assert stamp is not None  # `keep` does not ask for the disk where there are no files
         of: FileStamp = stamp.mask if slot % 2 else stamp.image
-        key = hashlib.sha256(f"{of.path}\n{self.labels if slot % 2 else ''}".encode()).hexdigest()
+        what = f"{self.data.name(slot // 2)}\n{self.labels}" if slot % 2 else ""  # a file may hold many pictures' masks
+        key = hashlib.sha256(f"{of.path}\n{what}".encode()).hexdigest()
         return self.folder / key[:2] / f"{key[2:40]}.seg", hashlib.sha256(of.version.encode()).digest()
 
     def get(self, slot: int) -> np.ndarray | None:

@@ -97,7 +97,12 @@ class _Remembered:
 
     def __init__(self, data: DataSet) -> None:
         stamps = [data.stamp(index) for index in range(len(data))]
-        self.keys = [hashlib.sha256(repr(one.mask).encode()).digest()[:16] for one in stamps if one is not None]
+        # With the name: one file of annotations may hold the masks of many pictures.
+        self.keys = [
+            hashlib.sha256(f"{data.name(index)}\n{one.mask}".encode()).digest()[:16]
+            for index, one in enumerate(stamps)
+            if one is not None
+        ]
         self.path: Path | None = None
         self.rows: dict[bytes, np.ndarray] = {}
         if not stamps or len(self.keys) < len(stamps):  # drawn pictures, say: there is no file to know again
