@@ -52,6 +52,12 @@ def _found(path: Path) -> CRFOptions:
         ) from error
 
 
+def announced(run: str | Path, options: CRFOptions, *, changed: bool) -> str:
+    """A line that says which parameters are used and where they come from; changed: some were given."""
+    sources = [source_of_options(run), *(["--crf.*"] if changed else [])]
+    return f"CRF: {described(options)} (from {' and '.join(sources)})"
+
+
 def described(options: CRFOptions) -> str:
     """Every parameter by name, on one line."""
     values = asdict(options)

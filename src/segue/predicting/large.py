@@ -1,0 +1,93 @@
+"""Pictures too large to hold: rows are read, predicted in windows, and written, one band after the other."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from segue.errors import DataError
+from segue.files import write_atomically
+from segue.labels import Labels
+from segue.pictures import overlay, viewable
+from segue.predicting.jobs import Job
+from segue.predicting.manifest import Outcome
+from segue.predicting.outputs import OVERLAY, MapFiles, found_in
+from segue.predicting.tools import TOO_LARGE, Tools
+from segue.prediction import Averaged, Sharpened
+from segue.rasters import Raster, open_raster
+
+WINDOW = 1024
+"""Side of the windows where none is asked for: the whole of a large picture would not fit into memory."""
+SHOWN = 4096
+"""Pixels of the longer side of its overlay, at most."""
+
+
+def predict_large(job: Job, tools: Tools) -> Outcome:
+    """Predict one file by rows. Memory holds a band of them, as high as a window at the smallest scale."""
+    start = time.perf_counter()
+    try:
+        raster = open_raster(job.path)
+        assert raster is not None
+        with raster:
+            return _predict(raster, job, tools, start)
+    except DataError as error:
+        return Outcome(str(job.path), error=str(error))
+    except torch.OutOfMemoryError:
+        return Outcome(str(job.path), error=f"{job.path}: {TOO_LARGE}")
+    except ValueError as error:  # such as a network that takes no windows so small
+        return Outcome(str(job.path), error=f"{job.path}: {error}")
+
+
+def _predict(raster: Raster, job: Job, tools: Tools, start: float) -> Outcome:
+    if isinstance(tools.predictor, Sharpened):
+        raise DataError(
+            f"{job.path}: {raster.width}x{raster.height} pixels are predicted by rows, and the CRF needs all of them "
+            "at once; leave out --crf"
+        )
+    tools.check(job.path, raster.pixels(0, 1).shape[2])
+    inference = tools.order.inference
+    note = ""
+    if not inference.window:
+        inference = replace(inference, window=(WINDOW,))
+        note = f"{job.path}: {raster.width}x{raster.height} pixels; {inference.described()}"
+    predictor = tools.model.predictor(inference)
+    assert isinstance(predictor, Averaged)
+    view = _View(raster) if tools.wanted.overlays else None
+    size, done = (raster.height, raster.width), 0
+    with MapFiles(tools.wanted, job.place, size, tools.labels, raster.georeference) as files:
+        for band in predictor.bands(raster):
+            found = found_in(band[0], tools.wanted)
+            files.write(found)
+            if view is not None:
+                view.add(done, found.labels)
+            done += len(found.labels)
+            tools.watch(done / raster.height, f"{job.place}, row {done} of {raster.height}")
+        if view is not None:
+            view.write(tools.wanted.paths(job.place)[OVERLAY], tools.labels)
+    outputs = tools.wanted.paths(job.place, ".tif").values()
+    return Outcome(str(job.path), tuple(str(path) for path in outputs), time.perf_counter() - start, size, note=note)
+
+
+class _View:
+    """Every n-th row and column of a large picture and of its classes, to look at."""
+
+    def __init__(self, raster: Raster) -> None:
+        self.raster = raster
+        self.step = -(-max(raster.height, raster.width) // SHOWN)
+        self.pixels: list[np.ndarray] = []
+        self.classes: list[np.ndarray] = []
+
+    def add(self, top: int, labels: np.ndarray) -> None:
+        """The classes (n, W) of rows from `top` on."""
+        for row in range(-(-top // self.step) * self.step, top + len(labels), self.step):
+            self.classes.append(labels[row - top, :: self.step])
+            self.pixels.append(self.raster.pixels(row, row + 1)[0, :: self.step])
+
+    def write(self, path: Path, labels: Labels) -> None:
+        painted = Image.fromarray(overlay(viewable(np.stack(self.pixels)), np.stack(self.classes), labels))
+        write_atomically(path, lambda temporary: painted.save(temporary, "JPEG"))
