@@ -99,7 +99,7 @@ def test_predict_takes_files_and_patterns(trained, tmp_path, capsys):
         capsys=capsys,
     )  # fmt: skip
     assert code == 0
-    assert sorted(path.name for path in tmp_path.iterdir()) == [f"00{i}.png" for i in range(5)]
+    assert sorted(path.name for path in tmp_path.glob("*.png")) == [f"00{i}.png" for i in range(5)]
 
 
 def test_a_broken_picture_is_named_and_the_others_are_predicted(trained, tmp_path, capsys):
@@ -107,7 +107,7 @@ def test_a_broken_picture_is_named_and_the_others_are_predicted(trained, tmp_pat
         Image.new("RGB", (40, 30)).save(tmp_path / f"good{index}.jpg")
     (tmp_path / "broken.jpg").write_bytes((tmp_path / "good0.jpg").read_bytes()[:300])
     code, _, err = segue("predict", trained / "run", tmp_path, "--out", tmp_path / "out", capsys=capsys)
-    assert code == 2
+    assert code == 1
     assert "broken.jpg: cannot be decoded" in err
     assert sorted(path.name for path in (tmp_path / "out").glob("*.png")) == ["good0.png", "good1.png"]
 
