@@ -34,4 +34,4 @@ def download(name: str, /, *, root: str) -> None:
         line.finish()
     for split in splits_there(declaration, folder):
         print(split)
-    print(f"use it with: --data {name} --root {root}")
+    print(f"use it with: --data {name}" + ("" if declaration.rootless else f" --root {root}"))

@@ -100,8 +100,8 @@ class Declaration:
                     nearest = missing
         assert nearest is not None  # a split has a layout
         raise DataError(
-            f"{root}: no {split} split of {self.name} here; {', '.join(nearest)} is looked for. "
-            f"Name its folder with --root, or see `segue download {self.name}`"
+            f"{root}: no {split} split of {self.name} here, without {', '.join(nearest)}; "
+            f"name its folder with --root, or see `segue download {self.name}`"
         )
 
     def _roots(self, root: Place) -> Iterator[Root]:

@@ -263,7 +263,7 @@ def _validator(response: Any) -> str:
 
 def _reason(error: Exception) -> str:
     cause = getattr(error, "reason", error)
-    return str(cause) or type(cause).__name__
+    return getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
 
 
 def _progress(name: str, size: int, total: int, speed: float) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from segue.data.places import Place
@@ -189,15 +189,26 @@ def _names(root: Root, lists: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(words[0] for words in lines if words))
 
 
-def _matches(folder: Place, pattern: str) -> Iterable[tuple[str, Place]]:
+def _matches(folder: Place, pattern: str) -> Iterator[tuple[str, Place]]:
     """What lies below a folder and matches a template's pattern, with the name that `{}` stands for."""
     expression = re.compile(
         "".join({"{}": "(.+)", "*": "[^/]*?"}.get(part, re.escape(part)) for part in re.split(r"(\{\}|\*)", pattern))
     )
-    for file in folder.rglob(f"*{pattern.rpartition('{}')[2]}"):
-        match = expression.fullmatch(file.relative_to(folder).as_posix())  # type: ignore[arg-type]
-        if match and not file.name.startswith("."):
+    for way, file in _files(folder, ending=pattern.rpartition("{}")[2]):
+        if match := expression.fullmatch(way):
             yield match[1], file
+
+
+def _files(folder: Place, ending: str, above: str = "") -> Iterator[tuple[str, Place]]:
+    """The files below a folder with this ending, and their ways from there; several times as fast as `rglob`."""
+    for child in folder.iterdir():
+        name = child.name
+        if name.startswith("."):
+            continue
+        if name.endswith(ending):  # and is no folder then, which need not be asked of the disk
+            yield f"{above}{name}", child
+        elif child.is_dir():
+            yield from _files(child, ending, f"{above}{name}/")
 
 
 def _split(template: str) -> tuple[str, str]:
