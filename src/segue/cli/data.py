@@ -51,3 +51,34 @@ def shard(
     finally:
         line.finish()
     print(f"use them with: --data {out}")
+
+
+@data.command
+def convert(source: str, out: str, /) -> None:
+    """Write own data (COCO JSON, labelme, YOLO, colours, a zip archive) as pictures, index PNGs and classes.txt.
+
+    Parameters
+    ----------
+    source
+        A folder or zip archive.
+    out
+        A new folder: OUT/SPLIT/images, OUT/SPLIT/masks and OUT/classes.txt.
+    """
+    from pathlib import Path
+
+    from segue.data import own_place
+    from segue.data.folder.converting import convert as write
+    from segue.progress import ProgressLine, bar
+
+    line = ProgressLine()
+    try:
+        lines = write(
+            own_place(source),
+            Path(out).expanduser(),
+            lambda split, done, count: line.show(f"{split} {bar(done, count)} {done}/{count}"),
+        )
+    finally:
+        line.finish()
+    for one in lines:
+        print(one)
+    print(f"use it with: --data {out}")

@@ -93,10 +93,11 @@ def _split_folders(root: Place) -> Found:
                 yield split, partial(pair_folders, *both)
                 break
     known = {name for split in SPLITS for name in names_of(split)}
-    for name, folder in inside.items():  # splits of one's own, such as fold1/images and fold1/masks
-        images, masks = _both(folder)
-        if name not in known and images is not None and masks is not None:
-            yield folder.name, partial(pair_folders, images, masks)
+    own = {folder.name: _both(folder) for name, folder in inside.items() if name not in known}
+    whole = {name: (images, masks) for name, (images, masks) in own.items() if images and masks}
+    if len(whole) > 1:  # splits of one's own, such as fold1/images and fold1/masks
+        for name, (images, masks) in whole.items():
+            yield name, partial(pair_folders, images, masks)
 
 
 def _plain_folders(root: Place) -> Found:
