@@ -31,6 +31,13 @@ def test_the_frames_of_all_classes_are_split_as_those_of_eleven(split, pictures)
     assert {split_of(data.name(index)) for index in range(pictures)} == {split}
 
 
+def test_what_is_no_frame_is_in_no_split(tmp_path):
+    assert split_of("thumbnail") == split_of("0016E5_last") == ""
+    camvid32(tmp_path)
+    picture(tmp_path / "701_StillsRaw_full" / "thumbnail.png")
+    assert len(open_split("camvid32", str(tmp_path), "test")) == 2
+
+
 def test_colours_are_read_and_written_exactly(tmp_path):
     camvid32(tmp_path)
     data = open_split("camvid32", str(tmp_path), "val")

