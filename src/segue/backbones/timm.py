@@ -25,7 +25,7 @@ STAGES = ("layer1", "layer2", "layer3", "layer4")
 class TimmBackbone(Backbone):
     """Any timm encoder that gives feature maps.
 
-    name: timm's; also `resnet18c`, `resnet34c`, `resnet18s`, `resnet34s`, with the stems of `resnet50c` and `resnet50s`.
+    name: timm's; also `resnet18c`, `resnet34c`, `resnet18s`, `resnet34s`, with the stem of `resnet50c` or `resnet50s`.
     output_stride: 8, 16 or 32: the stride of the coarsest map. Stages beyond it keep their size and are dilated
         instead. The first block of a dilated stage has half its stage's dilation, so that weights trained at stride
         32 see what they were trained on (torchvision, PyTorch-Encoding, mmsegmentation's `contract_dilation`);

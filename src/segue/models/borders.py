@@ -3,8 +3,8 @@
 The rule is that of the authors' code (ycszen/TorchSeg): OpenCV's Canny on the picture of class numbers, with a 7x7
 aperture and both thresholds 5, dilated by a 7x7 square. What is here equals OpenCV pixel by pixel.
 
-A processor runs it about as fast as memory lets it touch the numbers, so these are small integers, mostly changed in
-place, and comparisons, whose results are of another type, are replaced by arithmetic.
+A processor spends its time touching memory here, so these are small integers, mostly changed in place, and comparisons,
+whose results are of another type, are replaced by arithmetic. OpenCV is faster still: `benchmarks/borders.py` compares.
 """
 
 from __future__ import annotations
