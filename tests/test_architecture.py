@@ -33,13 +33,13 @@ LAYERS = {
     "recipe": {"schedule", "losses"},
     "run": {
         "recipe", "training", "evaluation", "prediction", "model", "models", "backbones", "data", "initialise",
-        "report", "pictures", "progress", "feed", "",
+        "report", "pictures", "progress", "feed", "history", "",
     },
     "feed": {"data", "progress", "recipe", "training"},
     "data_speed": {"recipe", "data", "evaluation", "feed", "prediction", "progress", "run", "training"},
-    "apply": {
-        "recipe", "evaluation", "prediction", "model", "data", "report", "pictures", "progress", "reading", "metrics",
-        "sharpening",
+    "apply": {"recipe", "prediction", "model", "data", "progress", "sharpening"},
+    "assessment": {
+        "apply", "evaluation", "prediction", "model", "data", "report", "pictures", "progress", "metrics", "sharpening",
     },
     "predicting": {
         "evaluation", "model", "prediction", "pictures", "progress", "rasters", "reading", "sharpening",
@@ -49,9 +49,16 @@ LAYERS = {
     "importing": {"convert", "backbones", "model", "models", "prediction"},
     "field": {"models"},
     "figures": {"field", "models"},
+    "history": set(),
+    "explain": {
+        "apply", "crf", "data", "field", "figures", "history", "layers", "model", "models", "pictures", "prediction",
+        "report", "sharpening",
+    },
     "listing": {"recipe", "figures", "data", "backbones"},
+    "check": {"data", "pictures", "progress", "reading", "report"},
     "cli": {
-        "data_speed", "recipe", "run", "apply", "predicting", "tuning", "importing", "listing", "models", "model", "report", "data", "progress",
+        "assessment", "check", "data", "data_speed", "explain", "importing", "listing", "model", "models",
+        "predicting", "progress", "recipe", "report", "run", "tuning",
     },
     "__main__": {"cli"},
     "": {"labels", "model", "models"},

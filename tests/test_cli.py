@@ -270,4 +270,4 @@ def test_boundaries_are_measured_when_they_are_asked_for(trained, tmp_path, caps
     assert "boundary F" in out
     measured = json.loads((tmp_path / "with" / "metrics.json").read_text())
     assert 0 <= measured["boundary_f"] <= 1
-    assert "boundary" not in segue("evaluate", trained / "run", "--out", tmp_path / "without", capsys=capsys)[1]
+    assert "boundary F" not in segue("evaluate", trained / "run", "--out", tmp_path / "without", capsys=capsys)[1]

@@ -76,6 +76,7 @@ class Card:
 
     reference: of a converted checkpoint, whose it is (`source`) and its codebase's arguments (`args`); the weights
     are then kept under their own codebase's names, and converted again when they are read.
+    temperature: what scores are divided by before they become probabilities, as `segue calibrate` finds it.
     """
 
     network: str
@@ -84,6 +85,7 @@ class Card:
     preprocessing: Preprocessing
     measured: Mapping[str, Any] = field(default_factory=dict)
     reference: Mapping[str, Any] = field(default_factory=dict)
+    temperature: float = 1.0
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -95,6 +97,7 @@ class Card:
             "preprocessing": asdict(self.preprocessing),
             "measured": dict(self.measured),
             "reference": dict(self.reference),
+            "temperature": self.temperature,
         }
 
     @classmethod
@@ -110,6 +113,7 @@ class Card:
             preprocessing=Preprocessing(tuple(how["mean"]), tuple(how["std"]), how["shrink"], how.get("bgr", False)),
             measured=mapping.get("measured", {}),
             reference=mapping.get("reference", {}),
+            temperature=float(mapping.get("temperature", 1.0)),
         )
 
 
@@ -152,7 +156,7 @@ class Model(
         Weights are prepared once, and anew after `to`.
         """
         if self._predictor is None:
-            self._predictor = Predictor(self.network, self.preprocessing)
+            self._predictor = Predictor(self.network, self.preprocessing, temperature=self.card.temperature)
         if inference.plain:
             return self._predictor
         return Averaged(self._predictor, inference, self.labels.mirror)
@@ -243,7 +247,7 @@ def load(folder: str | Path, device: str | torch.device | None = None) -> Model:
         state = load_file(folder / WEIGHTS)
     except Exception as error:
         raise ModelError(f"{folder / WEIGHTS}: cannot be read ({error})") from error
-    chosen = torch.device(device) if device else default_device()
+    chosen = usable_device(device) if device else default_device()
     if card.reference:
         network = load_reference(
             state, card.reference["source"], card.reference["args"], strict=card.reference["strict"]
@@ -262,6 +266,18 @@ def load(folder: str | Path, device: str | torch.device | None = None) -> Model:
             )
     network.load_state_dict(state)
     return Model(network.eval().to(chosen), card)
+
+
+def usable_device(device: str | torch.device) -> torch.device:
+    """The device of that name. Raises ValueError for one that this machine does not have."""
+    try:
+        chosen = torch.device(device)
+        torch.empty(0, device=chosen)
+    except (RuntimeError, AssertionError) as error:  # of a name that is none, of one that is not there
+        known = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
+        known += ["mps"] if torch.backends.mps.is_available() else []
+        raise ValueError(f"device {str(device)!r}: is not there; this machine has {', '.join(known)}") from error
+    return chosen
 
 
 def default_device() -> torch.device:

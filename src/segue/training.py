@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from segue.data.loading import Batch, TrainingSamples, WholePictures, share, training_loader, training_positions
 from segue.data.source import DataSet
 from segue.errors import DataError, NonFiniteLoss
-from segue.evaluation import Evaluation, evaluate
+from segue.evaluation import Evaluation, Looked, evaluate
 from segue.files import write_atomically
 from segue.models.network import Network, Progress
 from segue.options import OptimOptions, TrainingOptions
@@ -270,9 +270,10 @@ def _validate(job: Job, network: Network[Any], state: State, lr: float) -> None:
     wanted = {job.validation.name(mine[place]) for place in _spread(len(mine), PANELS)}
     panels: list[Seen] = []
 
-    def see(name: str, image: np.ndarray, truth: np.ndarray, predicted: np.ndarray) -> None:
-        if name in wanted:
-            panels.append(Seen(name, image, truth, predicted))
+    def see(one: Looked) -> None:
+        if one.name in wanted:
+            truth, predicted = (classes.to(torch.uint8).cpu().numpy() for classes in (one.target, one.predicted))
+            panels.append(Seen(one.name, one.pixels, truth, predicted))
 
     evaluation = evaluate(
         predictor,

@@ -19,6 +19,9 @@ class Predictor:
     """A network made ready to predict: in eval(), on its device, BatchNorm folded into the convolutions before it.
 
     The network that is handed over keeps its weights and its BatchNorm; folding works on a copy.
+
+    temperature: what logits are divided by before they become probabilities; the class of the highest stays the same.
+    Raises ValueError for one that is not above 0.
     """
 
     def __init__(
@@ -30,7 +33,11 @@ class Predictor:
         precision: Precision = "auto",
         channels_last: bool = True,
         fold: bool = True,
+        temperature: float = 1.0,
     ) -> None:
+        if not 0 < temperature < float("inf"):
+            raise ValueError(f"temperature = {temperature}: it must be above 0")
+        self.temperature = temperature
         self.device = device or next(network.parameters()).device
         self.preprocessing = preprocessing
         self.precision = precision
@@ -54,7 +61,8 @@ class Predictor:
     @torch.inference_mode()
     def probabilities(self, images: Tensor) -> Tensor:
         """(B, C, H, W) uint8 -> (B, K, H, W) float32 that add up to one at each pixel."""
-        return self.logits(images).softmax(dim=1)
+        scores = self.logits(images)
+        return (scores if self.temperature == 1 else scores / self.temperature).softmax(dim=1)
 
     @torch.inference_mode()
     def labels(self, images: Tensor) -> Tensor:

@@ -4,19 +4,27 @@ Every function takes plain data and writes one file, or returns text. The same d
 a white ground of their own, so that they read the same on a light page and on a dark one.
 """
 
+from segue.report.calibration import Reliability, calibration_picture, trimap_picture
 from segue.report.classes import labels_picture
 from segue.report.confusion import confusion_picture
 from segue.report.curves import curves
+from segue.report.evaluation_page import EVALUATION_PAGE, EvaluationPage, write_evaluation_page
 from segue.report.iterations import Sharpening, iterations_picture
 from segue.report.measures import MEASURES
 from segue.report.page import write_report
 from segue.report.predictions import Panel, predictions_picture
 from segue.report.tables import html_table, markdown_table, text_table
+from segue.report.thumbnails import Thumbnail, side_for, thumbnail
 
 __all__ = [
+    "EVALUATION_PAGE",
     "MEASURES",
+    "EvaluationPage",
     "Panel",
+    "Reliability",
     "Sharpening",
+    "Thumbnail",
+    "calibration_picture",
     "confusion_picture",
     "curves",
     "html_table",
@@ -24,6 +32,10 @@ __all__ = [
     "labels_picture",
     "markdown_table",
     "predictions_picture",
+    "side_for",
     "text_table",
+    "thumbnail",
+    "trimap_picture",
+    "write_evaluation_page",
     "write_report",
 ]

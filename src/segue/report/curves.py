@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-import matplotlib.style
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter
-from PIL import Image
 
-from segue.report.canvas import save_png, shortened, typeface
+from segue.report.canvas import shortened, typeface
 from segue.report.measures import MEASURES, as_number
-
-# Okabe and Ito's colours, which stay apart for every kind of colour vision; without yellow, which vanishes on white.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-
+from segue.report.plotting import COLOURS, QUIET, drawn, named, quieted
 
 SPACING = 11.0  # points from one name to the next
 NAME_WIDTH = 110.0  # points that a line's name may take
@@ -52,18 +44,12 @@ def curves(rows: Sequence[Mapping[str, float]], path: Path) -> None:
         (title, {key: name for key, name in keys.items() if np.isfinite(columns[key]).any()}) for title, keys in panels
     ]
     shown = [(title, keys) for title, keys in shown if keys]
-    # Settings of the machine's own matplotlibrc are put aside, and a dollar in a name is a dollar.
-    with matplotlib.style.context(["default", {"text.parse_math": False, "font.family": "DejaVu Sans"}]):
-        figure = Figure(figsize=(11, 7.2 if len(shown) > 2 else 4.2), dpi=150, facecolor="white")
-        FigureCanvasAgg(figure)
+    with drawn(path, 11, 7.2 if len(shown) > 2 else 4.2) as figure:
         if not shown:
-            figure.text(0.5, 0.5, "no numbers were logged", ha="center", va="center", color="#686c74")
+            figure.text(0.5, 0.5, "no numbers were logged", ha="center", va="center", color=QUIET)
         for position, (title, keys) in zip(_places(len(shown)), shown, strict=True):
             axes = figure.add_axes(position)
             _panel(axes, title, steps, {name: columns[key] for key, name in keys.items()})
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", metadata={"Software": None})
-    save_png(Image.open(buffer).convert("RGB"), path)
 
 
 def _places(count: int) -> Iterator[tuple[float, float, float, float]]:
@@ -82,7 +68,7 @@ def _places(count: int) -> Iterator[tuple[float, float, float, float]]:
 
 def _panel(axes: Axes, title: str, steps: np.ndarray, series: Mapping[str, np.ndarray]) -> None:
     """One small picture: lines, named at their ends in their own colours."""
-    axes.set_title(title, loc="left", fontsize=10, color="#1c1e22", fontweight="bold")
+    quieted(axes, title)
     values = np.concatenate([one[np.isfinite(one)] for one in series.values()])
     if title == "loss" and values.min() > 0 and values.max() > 50 * values.min():
         axes.set_yscale("log")
@@ -107,14 +93,7 @@ def _panel(axes: Axes, title: str, steps: np.ndarray, series: Mapping[str, np.nd
         axes.set_ylim(min(0.0, float(values.min())), max(1.08 * float(values.max()), 1e-9))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.yaxis.set_minor_formatter(NullFormatter())
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    axes.grid(axis="y", color="#e4e6ea", linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.tick_params(labelsize=8, colors="#686c74", which="both")
-    axes.set_xlabel("step", fontsize=8, color="#686c74", loc="right", labelpad=2)
-    for spine in axes.spines.values():
-        spine.set_color("#b4b8be")
+    named(axes, "step", "")
     _name_ends(axes, steps, ends)
 
 
@@ -150,7 +129,7 @@ def _name_ends(axes: Axes, steps: np.ndarray, ends: Sequence[tuple[float, str, s
     for place, text, (_, _, colour) in zip(_spread(wanted.tolist(), lowest), texts, ends, strict=False):
         write(place, text, colour)
     if len(ends) > len(texts):
-        write(0, f"and {len(ends) - len(texts)} more", "#686c74")
+        write(0, f"and {len(ends) - len(texts)} more", QUIET)
 
 
 def _spread(wanted: Sequence[float], lowest: float) -> list[float]:

@@ -10,7 +10,12 @@ MEASURES = {
     "mean_accuracy": "mean accuracy",
     "fwiou": "frequency-weighted IoU",
     "dice": "mean Dice",
+    "boundary_iou": "Boundary IoU",
     "boundary_f": "boundary F",
+    "segnet_boundary_f": "boundary F, one to one",
+    "ece": "calibration error",
+    "v_rand": "V-rand",
+    "v_info": "V-info",
 }
 """Keys of a summary and a log -> what they are called in tables and pictures."""
 

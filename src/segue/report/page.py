@@ -39,51 +39,64 @@ def write_report(
     cent. recipe: TOML. environment: plain values, possibly nested. class_rows: as in `html_table`. pictures: captions
     and files, in order; a file that is not there is left out, so that an unfinished run has a report as well.
     """
-    large = {key: value for key, value in summary.items() if _is_measure(key, value)}
+    large = {key: value for key, value in summary.items() if is_measure(key, value)}
     small = {key: value for key, value in summary.items() if key not in large}
     figures = [(caption, path) for caption, path in pictures if path.is_file()]
     parts = [
-        _section("", _tiles(large) + _facts(small)),
-        *(_section(caption, _figure(caption, path)) for caption, path in figures),
-        _section("Per class", f'<div class="wide">{html_table(class_rows, summary)}</div>' if class_rows else ""),
-        _section("Recipe", f"<pre>{escaped(recipe)}</pre>" if recipe else ""),
-        _section("Environment", _facts(_flattened(environment))),
+        section("", tiles(large) + facts(small)),
+        *(section(caption, figure(caption, path)) for caption, path in figures),
+        section("Per class", f'<div class="wide">{html_table(class_rows, summary)}</div>' if class_rows else ""),
+        section("Recipe", f"<pre>{escaped(recipe)}</pre>" if recipe else ""),
+        section("Environment", facts(_flattened(environment))),
     ]
+    path = folder / "report.html"
+    write_page(path, title, parts)
+    return path
+
+
+def write_page(path: Path, title: str, sections: Sequence[str], further: str = "") -> None:
+    """Write a page of sections; empty ones are left out.
+
+    further: the name of a style and a script that the page has besides, `NAME.css` and `NAME.js`.
+    """
+    names = ("page", further) if further else ("page",)
     page = Template(_part("page.html")).substitute(
         title=escaped(title),
-        style=_part("page.css"),
-        script=_part("page.js"),
-        body="\n".join(filter(None, parts)),
+        style="".join(_part(f"{name}.css") for name in names),
+        script="".join(_part(f"{name}.js") for name in names),
+        body="\n".join(filter(None, sections)),
     )
-    path = folder / "report.html"
     write_text(path, page)
-    return path
 
 
 def _part(name: str) -> str:
     return (Path(__file__).parent / name).read_text(encoding="utf-8")
 
 
-def _is_measure(key: str, value: object) -> bool:
+def is_measure(key: str, value: object) -> bool:
+    """Whether a value of a summary is one of `MEASURES`, and defined."""
     return key.lower() in PERCENT_NAMES and not math.isnan(as_number(value))
 
 
-def _section(title: str, content: str) -> str:
+def section(title: str, content: str) -> str:
+    """A part of a page under a heading; nothing where there is no content."""
     if not content:
         return ""
     heading = f"<h2>{escaped(title)}</h2>\n" if title else ""
     return f"<section>\n{heading}{content}\n</section>"
 
 
-def _tiles(measures: Mapping[str, object]) -> str:
-    tiles = []
+def tiles(measures: Mapping[str, object]) -> str:
+    """Measures between 0 and 1, large and in per cent."""
+    parts = []
     for key, value in measures.items():
         name, number = escaped(MEASURES.get(key, key)), in_percent(as_number(value))
-        tiles.append(f"<div><dt>{name}</dt><dd>{number}<small> %</small></dd></div>")
-    return f'<dl class="tiles">\n{"".join(tiles)}\n</dl>' if tiles else ""
+        parts.append(f"<div><dt>{name}</dt><dd>{number}<small> %</small></dd></div>")
+    return f'<dl class="tiles">\n{"".join(parts)}\n</dl>' if parts else ""
 
 
-def _facts(values: Mapping[str, object]) -> str:
+def facts(values: Mapping[str, object]) -> str:
+    """Names and values, small."""
     lines = [
         f"<div><dt>{escaped(str(key))}</dt><dd>{escaped(_plain(value))}</dd></div>" for key, value in values.items()
     ]
@@ -108,7 +121,8 @@ def _flattened(values: Mapping[str, object], prefix: str = "") -> dict[str, obje
     return flat
 
 
-def _figure(caption: str, path: Path) -> str:
+def figure(caption: str, path: Path) -> str:
+    """A picture, embedded, that a click enlarges."""
     address, width, height = _embedded(path)
     text = escaped(caption)
     size = f'width="{width}" height="{height}" style="--width:{width * SHOWN:.0f}px"'

@@ -9,21 +9,27 @@ from collections.abc import Mapping, Sequence
 from segue.report.measures import MEASURES, as_number, in_percent
 from segue.report.text import escaped, one_line
 
-COLUMNS = (("iou", "IoU"), ("accuracy", "accuracy"), ("dice", "Dice"), ("pixels", "pixels"))
-MEANS = (("iou", "miou"), ("accuracy", "mean_accuracy"), ("dice", "dice"))
+COLUMNS = {"iou": "IoU", "accuracy": "accuracy", "dice": "Dice", "boundary_iou": "Boundary IoU", "ece": "calib. error"}
+"""Measures of a class -> their headings; those that no row has are left out."""
+
+MEANS = {"iou": "miou", "accuracy": "mean_accuracy", "dice": "dice", "boundary_iou": "boundary_iou"}
+"""Measures of a class -> the key of their mean in a summary."""
+
+WHOLE = ("pixel_accuracy", "fwiou", "boundary_f", "segnet_boundary_f", "ece", "v_rand", "v_info")
 NAME_MOST = 32  # characters of a class's name in a text table
 
 
 def text_table(class_rows: Sequence[Mapping[str, object]], summary: Mapping[str, object] | None = None) -> str:
     """A table for terminals: a row per class, the means, and the measures of the whole.
 
-    class_rows: `class`, `iou`, `accuracy`, `dice` (0..1, NaN where undefined) and `pixels`. summary: measures by the
+    class_rows: `class`, the keys of `COLUMNS` (0..1, NaN where undefined) and `pixels`. summary: measures by the
     keys of `MEASURES`. Measures are shown in per cent.
     """
-    rows = [_cells(row) for row in class_rows]
+    columns = _columns(class_rows)
+    rows = [_cells(row, columns) for row in class_rows]
     body = [[_clipped(row[0]), *row[1:]] for row in rows]
     means = _mean_cells(class_rows, summary)
-    head = ["class", *(title for _, title in COLUMNS)]
+    head = ["class", *columns.values(), "pixels"]
     widths = [max(_columns_wide(line[index]) for line in (head, *body, means)) for index in range(len(head))]
     rule = "─" * (sum(widths) + 3 * (len(widths) - 1))
 
@@ -38,10 +44,11 @@ def text_table(class_rows: Sequence[Mapping[str, object]], summary: Mapping[str,
 
 def markdown_table(class_rows: Sequence[Mapping[str, object]], summary: Mapping[str, object] | None = None) -> str:
     """The table of `text_table` in Markdown."""
-    head = ["class", *(title for _, title in COLUMNS)]
+    columns = _columns(class_rows)
+    head = ["class", *columns.values(), "pixels"]
     means = [f"**{cell}**" if cell else "" for cell in _mean_cells(class_rows, summary)]
-    lines = [head, ["---", *("---:" for _ in COLUMNS)]]
-    lines += [[_escape_markdown(cells[0]), *cells[1:]] for cells in map(_cells, class_rows)]
+    lines = [head, ["---", *("---:" for _ in head[1:])]]
+    lines += [[_escape_markdown(cells[0]), *cells[1:]] for cells in (_cells(row, columns) for row in class_rows)]
     text = "\n".join(f"| {' | '.join(cells)} |" for cells in (*lines, means)) + "\n"
     whole = _whole(summary)
     return text + ("\n" + whole[0] + "\n" if whole else "")
@@ -52,17 +59,19 @@ def html_table(class_rows: Sequence[Mapping[str, object]], summary: Mapping[str,
 
     A row may hold `colour`, (red, green, blue), for a swatch beside the name.
     """
+    columns = _columns(class_rows)
+    keys = [*columns, "pixels"]
     head = "".join(
         f'<th scope="col" aria-sort="none"><button type="button">{title}</button></th>'
-        for title in ("class", *(title for _, title in COLUMNS))
+        for title in ("class", *columns.values(), "pixels")
     )
     lines = []
     for index, row in enumerate(class_rows):
-        name, *cells = _cells(row)
-        numbers = [as_number(row.get(key)) for key, _ in COLUMNS]
+        name, *cells = _cells(row, columns)
+        numbers = [as_number(row.get(key)) for key in keys]
         swatch = _swatch_html(row.get("colour"))
         fields = [f'<th scope="row" data-value="{index}">{swatch}{escaped(name)}</th>']
-        for (key, _), cell, number in zip(COLUMNS, cells, numbers, strict=True):
+        for key, cell, number in zip(keys, cells, numbers, strict=True):
             value = "" if math.isnan(number) else f"{number:.6g}"
             bar = f' class="bar" style="--share:{100 * number:.1f}%"' if key == "iou" and value else ""
             fields.append(f'<td data-value="{value}"{bar}>{cell}</td>')
@@ -76,18 +85,23 @@ def html_table(class_rows: Sequence[Mapping[str, object]], summary: Mapping[str,
     )
 
 
-def _cells(row: Mapping[str, object]) -> list[str]:
+def _columns(class_rows: Sequence[Mapping[str, object]]) -> dict[str, str]:
+    known = {key for row in class_rows for key in row} | {"iou", "accuracy", "dice"}
+    return {key: title for key, title in COLUMNS.items() if key in known}
+
+
+def _cells(row: Mapping[str, object], columns: Mapping[str, str]) -> list[str]:
     name = one_line(str(row.get("class", "")))
     pixels = as_number(row.get("pixels"))
-    measures = (in_percent(as_number(row.get(key))) for key, _ in COLUMNS[:3])
+    measures = (in_percent(as_number(row.get(key))) for key in columns)
     return [name, *measures, "" if math.isnan(pixels) else f"{pixels:,.0f}"]
 
 
 def _mean_cells(class_rows: Sequence[Mapping[str, object]], summary: Mapping[str, object] | None) -> list[str]:
     """The means over classes: those of the summary, or else of the rows, without the undefined."""
     cells = ["mean"]
-    for key, mean_key in MEANS:
-        mean = as_number((summary or {}).get(mean_key))
+    for key in _columns(class_rows):
+        mean = as_number((summary or {}).get(MEANS.get(key, "")))
         if math.isnan(mean):
             known = [number for row in class_rows if not math.isnan(number := as_number(row.get(key)))]
             mean = sum(known) / len(known) if known else math.nan
@@ -97,7 +111,7 @@ def _mean_cells(class_rows: Sequence[Mapping[str, object]], summary: Mapping[str
 
 def _whole(summary: Mapping[str, object] | None) -> list[str]:
     """The measures that are no means over classes, as one line of text."""
-    known = [(MEASURES[key], as_number((summary or {}).get(key))) for key in ("pixel_accuracy", "fwiou", "boundary_f")]
+    known = [(MEASURES[key], as_number((summary or {}).get(key))) for key in WHOLE]
     parts = [f"{name} {in_percent(value)}" for name, value in known if not math.isnan(value)]
     return ["   ".join(parts)] if parts else []
 
