@@ -27,7 +27,7 @@ _HOMES = {
     "create": "segue.models",
     "load": "segue.model",
 }
-_MODULES = ("convert", "crf", "losses", "metrics", "schedule")
+_MODULES = ("convert", "crf", "explain", "losses", "metrics", "schedule")
 
 __all__ = ["IGNORE", "MODELS", "Labels", "Model", "Network", "Prediction", "__version__", "create", "load"]
 

@@ -35,8 +35,8 @@ def _networks(pattern: str) -> Iterator[str]:
     if names:
         yield ""
         yield (
-            f"With the default backbone and {CLASSES} classes. GFLOP: a forward pass at {WIDTH}x{HEIGHT}, a multiplication "
-            "and an addition being two."
+            f"With the default backbone and {CLASSES} classes. GFLOP: a forward pass at {WIDTH}x{HEIGHT}, a "
+            "multiplication and an addition being two."
         )
         yield "field: pixels along a side that a pixel's scores can depend on; `segue field NETWORK` tells why."
 

@@ -23,7 +23,7 @@ from accelerate.utils import ProjectConfiguration
 
 import segue
 from segue import recipe as recipes
-from segue import report
+from segue import history, report
 from segue.backbones import read_state
 from segue.data import DATASETS, DataSet, Understood, open_split, short_name, understand_own
 from segue.data.levels import is_usual, mean_and_deviation
@@ -119,7 +119,7 @@ def _run(recipe: Recipe, *, out: str, init: str, command: Sequence[str], checkpo
         folder = Path(share_object(str(_new_folder(recipe, out)) if accelerator.is_main_process else None))
     preprocessing = Preprocessing(recipe.data.mean, recipe.data.std, recipe.data.shrink)
     card = Card(recipe.network, _card_options(recipe), labels, preprocessing)
-    watcher = _Watcher(folder, recipe, labels, line)
+    watcher = _Watcher(folder, recipe, labels, line, network)
     if accelerator.is_main_process:
         write_text(
             folder / "recipe.toml",
@@ -355,8 +355,10 @@ def _flat(tables: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 class _Watcher:
     """Shows progress, and keeps the run's log and pictures up to date."""
 
-    def __init__(self, folder: Path, recipe: Recipe, labels: Labels, line: ProgressLine) -> None:
-        self.folder, self.recipe, self.labels, self.line = folder, recipe, labels, line
+    def __init__(
+        self, folder: Path, recipe: Recipe, labels: Labels, line: ProgressLine, network: Network[Any]
+    ) -> None:
+        self.folder, self.recipe, self.labels, self.line, self.network = folder, recipe, labels, line, network
 
     def stepped(self, tick: Tick) -> None:
         self.line.show(
@@ -369,6 +371,7 @@ class _Watcher:
     ) -> None:
         write_log(rows, self.folder / "log.csv")
         last = rows[-1]
+        history.keep(self.folder, round(last["step"]), self.network.remembered())
         self.line.say(
             f"step {last['step']:.0f}  loss {last['loss']:.4f}  miou {last['miou']:.4f}  "
             f"pixel accuracy {last['pixel_accuracy']:.4f}  {duration(last['seconds'])}" + ("  (best)" if best else "")

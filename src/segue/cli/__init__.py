@@ -13,10 +13,13 @@ from cyclopts import CycloptsError
 
 from segue.cli import (  # noqa: F401  # verbs register
     benchmark,
+    check,
     convert,
     data,
     download,
     evaluate,
+    explain,
+    field,
     listing,
     predict,
     train,

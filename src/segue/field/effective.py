@@ -16,6 +16,10 @@ from torch import Tensor
 from segue.models.network import Network
 
 
+class NoGradient(ValueError):
+    """A score does not depend on the picture at all, as before training where a score layer starts at zero."""
+
+
 @dataclass(frozen=True)
 class Effective:
     """How much a pixel's score depends on each pixel of the picture.
@@ -46,7 +50,7 @@ def effective_field(
     """Measure it at a pixel, by default the middle one, of one picture.
 
     images: (1, C, H, W), as the network takes them. label: the class whose score is followed, by default the highest.
-    The network is in eval() meanwhile. Raises ValueError for a pixel outside, or where no gradient comes back.
+    The network is in eval() meanwhile. Raises ValueError for a pixel outside, NoGradient where none comes back.
     """
     height, width = images.shape[-2:]
     row, column = height // 2 if row is None else row, width // 2 if column is None else column
@@ -63,7 +67,7 @@ def effective_field(
         (gradient,) = torch.autograd.grad(scores[label], inputs)
     share = gradient[0].abs().sum(dim=0).double().cpu().numpy()
     if not 0 < share.sum() < np.inf:
-        raise ValueError(
+        raise NoGradient(
             f"no gradient of the score at ({column}, {row}) reaches the picture: the network is not trained, or its "
             "weights are not finite"
         )

@@ -320,6 +320,10 @@ class MCIBI(Network[MCIBIOutput]):
         self.epoch = progress.epoch
         self.memory.update(output.features.detach(), target, self.momentum_at(progress))
 
+    def remembered(self) -> dict[str, Tensor]:
+        """The memory's rows (K, C): how they drift over training."""
+        return {"memory": self.memory.rows}
+
     def loss(self, output: MCIBIOutput, target: Tensor) -> dict[str, Tensor]:
         """The criterion of each enlarged map, weighted, and the consistency of the memory."""
         terms = {"logits": self.criterion(output.logits, target)}

@@ -75,3 +75,7 @@ class Network(nn.Module, ABC, Generic[OutputT]):
 
     def observe(self, output: OutputT, target: Tensor, progress: Progress) -> None:
         """Called between forward and loss in training, without gradient: a network with a memory learns here."""
+
+    def remembered(self) -> dict[str, Tensor]:
+        """Small tensors that training changes and that one may want to look back at; a run keeps them over time."""
+        return {}

@@ -1,0 +1,171 @@
+"""DeepLab: ASPP branch by branch (v2, Fig. 7; v3, Fig. 5), and the CRF update by update (v1 and v2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+
+import numpy as np
+import torch
+from torch import nn
+
+from segue.crf import dense_crf_steps
+from segue.explain.anyone import on_picture
+from segue.explain.changes import changed, classes_of
+from segue.explain.colouring import scale_of
+from segue.explain.drawing import Drawing
+from segue.explain.sheet import Cell, Mark, Sheet, class_map
+from segue.explain.subject import Point, Subject
+from segue.explain.taps import parts, replaced, watched
+from segue.labels import IGNORE
+from segue.layers import ASPP
+from segue.models.deeplabv2 import FieldOfView, SummedASPP, SummedScores
+from segue.options import CRFOptions
+from segue.pictures import MISS
+from segue.prediction import crf_kernels
+from segue.sharpening import crf_options, described
+
+SHOWN_AFTER = (1, 2, 5, 10)  # updates of the CRF
+
+
+def summed_branches(subject: Subject) -> Drawing:
+    """What each rate of DeepLabv2's ASPP says alone; the scores are their sum."""
+    ((_, head),) = [*parts(subject.network, SummedASPP), *parts(subject.network, SummedScores)][:1]
+    branches = list(head.get_submodule("branches").children())
+    with torch.inference_mode(), watched(head, *branches) as calls:
+        subject.network(subject.inputs)
+    rates = _rates(subject.network, branches)
+    scores = [calls[branch][0].output for branch in branches]
+    total = classes_of(calls[head][0].output)
+    point = subject.points[0]
+    rows = [[Cell(subject.pixels, "picture", smooth=True), class_map(total, subject.labels, "all branches added up")]]
+    rows.append([_taps(subject, point, rate, scores[0].shape) for rate in rates])
+    classes = [classes_of(one) for one in scores]
+    alone = []
+    for rate, found in zip(rates, classes, strict=True):
+        note = f"{100 * (found == total).mean():.0f} % as the sum"
+        alone.append(class_map(found, subject.labels, f"rate {rate} alone", note))
+    rows.append(alone)
+    text = (
+        "Above, where the nine taps of each rate's kernel lie around the ringed place; below, the classes that each "
+        "branch's scores say alone, and at the top their sum, which is the network's answer at its own stride."
+    )
+    sheet = Sheet("ASPP, rate by rate", text, rows, labels=subject.labels, classes=subject.occurring(total, *classes))
+    return Drawing("aspp", sheet)
+
+
+def _rates(network: nn.Module, branches: Sequence[nn.Module]) -> list[int]:
+    """The dilation of each branch: its own, or that of the fc6 which it scores."""
+    own = [branch.dilation[0] for branch in branches if isinstance(branch, nn.Conv2d) and branch.kernel_size[0] > 1]
+    if len(own) == len(branches):
+        return [int(rate) for rate in own]
+    return [int(field.get_submodule("fc6").dilation[0]) for _, field in parts(network, FieldOfView)]  # type: ignore[arg-type,index,union-attr]
+
+
+def joined_branches(subject: Subject) -> Drawing:
+    """What each branch of DeepLabv3's ASPP holds, and what the classes would be with it alone."""
+    ((_, block),) = parts(subject.network, ASPP)[:1]
+    assert isinstance(block, ASPP)
+    named = [*_named_branches(block), ("image pooling", 0, block.image_pooling)]
+    with torch.inference_mode(), watched(block, *(branch for _, _, branch in named)) as calls:
+        subject.network(subject.inputs)
+    point = subject.points[0]
+    rows = [
+        [Cell(subject.pixels, "picture", smooth=True), class_map(subject.predicted, subject.labels, "all branches")]
+    ]
+    taps, strength, alone, classes = [], [], [], [subject.predicted]
+    for name, rate, branch in named:
+        maps = calls[branch][0].output[0].float()
+        taps.append(_taps(subject, point, rate, maps.shape, name))
+        size = maps.norm(dim=0).cpu().numpy()
+        scale = scale_of(size, rim=0.005)
+        strength.append(Cell(on_picture(subject, size, scale), f"{name}: strength", scale=scale, smooth=True))
+        found = _with_only(subject, branch, [other for _, _, other in named])
+        classes.append(found)
+        note = f"{100 * (found == subject.predicted).mean():.0f} % as all together"
+        alone.append(class_map(found, subject.labels, f"{name} alone", note))
+    rows += [taps, strength, alone]
+    text = (
+        "Where the taps of each branch lie around the ringed place; how strongly each branch answers (the length of "
+        "its feature vectors); and the classes when only that branch is heard and the others are zero."
+    )
+    sheet = Sheet("ASPP, branch by branch", text, rows, labels=subject.labels, classes=subject.occurring(*classes))
+    return Drawing("aspp", sheet)
+
+
+def _named_branches(block: ASPP) -> list[tuple[str, int, nn.Module]]:
+    found = []
+    for branch in block.branches:
+        convolution = next(module for module in branch.modules() if isinstance(module, nn.Conv2d))
+        rate = int(convolution.dilation[0])
+        wide = convolution.kernel_size[0] > 1
+        found.append((f"rate {rate}" if wide else "1x1", rate if wide else 0, branch))
+    return found
+
+
+def _with_only(subject: Subject, heard: nn.Module, branches: Sequence[nn.Module]) -> np.ndarray:
+    with torch.inference_mode(), ExitStack() as stack:
+        for branch in branches:
+            if branch is not heard:
+                stack.enter_context(replaced(branch, torch.zeros_like))
+        return classes_of(subject.network(subject.inputs).logits)
+
+
+def _taps(subject: Subject, point: Point, rate: int, shape: Sequence[int], name: str = "") -> Cell:
+    """The taps of a dilated 3x3 kernel around a point; rate 0 is a kernel of one."""
+    rows, columns = shape[-2:]
+    middle = subject.marks([point])[0]
+    steps = (-rate, 0, rate) if rate else (0,)
+    marks = [Mark(middle.x + x / columns, middle.y + y / rows) for y in steps for x in steps]
+    inside = [mark for mark in marks if 0 <= mark.x < 1 and 0 <= mark.y < 1]
+    pixels = round(2 * rate * subject.pixels.shape[0] / rows) + 1
+    note = "the mean of the whole picture" if name == "image pooling" else f"{pixels} pixels from first to last tap"
+    return Cell(
+        subject.pixels,
+        name or f"rate {rate}",
+        note if rate or name == "image pooling" else "the place itself",
+        smooth=True,
+        marks=inside,
+    )
+
+
+def crf(subject: Subject) -> Drawing:
+    """What the updates of the dense CRF change."""
+    options = crf_options(subject.run, {}) if subject.run is not None else CRFOptions()
+    image = torch.from_numpy(subject.pixels.copy()).permute(2, 0, 1)[None].to(subject.inputs.device)
+    cells = [
+        Cell(subject.pixels, "picture", smooth=True),
+        class_map(subject.predicted, subject.labels, "without CRF", _score(subject, subject.predicted)),
+    ]
+    last = subject.predicted
+    maps = [last]
+    with torch.inference_mode():
+        steps = dense_crf_steps(subject.probabilities[None], image, *crf_kernels(options), options.iterations)
+        for count, marginals in enumerate(steps):
+            if count in SHOWN_AFTER or (count == options.iterations and count not in SHOWN_AFTER):
+                last = classes_of(marginals)
+                maps.append(last)
+                title = f"{count} update{'s' if count > 1 else ''}"
+                cells.append(class_map(last, subject.labels, title, _score(subject, last)))
+    cells.append(changed(subject, subject.predicted, last, "changed by all updates"))
+    if subject.target is not None:
+        cells.append(class_map(subject.target, subject.labels, "label"))
+    per_row = 4
+    rows = [cells[at : at + per_row] for at in range(0, len(cells), per_row)]
+    text = f"Mean field updates of the dense CRF: {described(options)}."
+    sheet = Sheet(
+        "The CRF, update by update",
+        text,
+        rows,
+        labels=subject.labels,
+        classes=subject.occurring(*maps),
+        extra=(("changed", MISS),),
+    )
+    return Drawing("crf", sheet)
+
+
+def _score(subject: Subject, classes: np.ndarray) -> str:
+    if subject.target is None:
+        return ""
+    counted = subject.target != IGNORE
+    return f"{100 * float((classes == subject.target)[counted].mean()):.1f} % right" if counted.any() else ""

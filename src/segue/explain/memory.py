@@ -1,0 +1,68 @@
+"""How much memory a piece of work on a network would take, found out without doing it."""
+
+from __future__ import annotations
+
+import math
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+ROOM = 1.25 * 2**30
+"""Bytes that the maps of a network may take at a time: with PyTorch, weights and pictures it stays below 3 GiB."""
+
+Work = Callable[[nn.Module, Tensor], object]
+"""(the network, images (1, C, H, W)) -> whatever it keeps."""
+
+
+def peak_bytes(network: nn.Module, size: tuple[int, int, int], work: Work) -> int:
+    """The most bytes that maps take at a time while `work` is done on a picture of size (C, H, W).
+
+    It runs on shapes alone, so that it takes a moment and next to no memory itself.
+    """
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        images = torch.empty(1, *size)
+        with _Living() as living:
+            kept = work(network, images)
+    del kept
+    return living.most
+
+
+def factor_to_fit(network: nn.Module, size: tuple[int, int, int], work: Work, room: float = ROOM) -> float:
+    """By how much a picture's sides have to shrink, at most 1, so that the work fits the room."""
+    needed = peak_bytes(network, size, work)
+    return 1.0 if needed <= room else math.sqrt(room / needed) * 0.98
+
+
+class _Living(TorchDispatchMode):
+    """Counts the bytes of all tensors that are made and not yet freed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = self.most = 0
+        self.known: set[int] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        for one in tree_leaves(out):
+            if isinstance(one, Tensor):
+                self._note(one.untyped_storage())
+        return out
+
+    def _note(self, storage: Any) -> None:
+        key, size = storage._cdata, storage.nbytes()
+        if key in self.known:
+            return
+        self.known.add(key)
+        self.now += size
+        self.most = max(self.most, self.now)
+        weakref.finalize(storage, self._free, key, size)
+
+    def _free(self, key: int, size: int) -> None:
+        self.known.discard(key)
+        self.now -= size
