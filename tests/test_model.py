@@ -89,3 +89,23 @@ def test_a_model_is_saved_and_loaded_as_the_hub_does(model, tmp_path):
     model.save_pretrained(tmp_path / "hub")
     again = Model.from_pretrained(str(tmp_path / "hub"))
     assert again.labels.classes == LABELS.classes
+
+
+@pytest.mark.parametrize("device", ["gpu9", "cuda:77"])
+def test_a_device_that_is_not_there_is_named(model, device, tmp_path):
+    model.save(tmp_path)
+    with pytest.raises(ValueError, match=f"device '{device}': is not there; this machine has cpu"):
+        segue.load(tmp_path, device)
+
+
+def test_windows_scales_and_mirror_are_words_of_predict(model):
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 30, 3)).astype(np.uint8)
+    plain = model.predict(pixels)
+    one_window = model.predict(pixels, window=(64, 64), blend="uniform")
+    assert np.array_equal(one_window.probabilities, plain.probabilities)
+    for words in ({"window": 16}, {"window": (16, 24), "overlap": 0.0}, {"scales": [0.5, 1.5]}, {"mirror": True}):
+        found = model.predict(pixels, **words)
+        assert found.probabilities.sum(axis=0) == pytest.approx(np.ones((40, 30)), abs=1e-5)
+        assert not np.array_equal(found.probabilities, plain.probabilities)
+    with pytest.raises(ValueError, match="window 0"):
+        model.predict(pixels, window=0)

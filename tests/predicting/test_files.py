@@ -89,7 +89,7 @@ def test_what_is_written_is_skipped_where_asked_for(run, pictures, tmp_path):
 def test_two_ways_to_predict_are_not_mixed_in_one_folder(run, pictures, tmp_path):
     out = tmp_path / "out"
     predict_files(run, [str(pictures)], Wanted(out))
-    with pytest.raises(DataError, match=r"manifest\.jsonl: what is there was predicted otherwise \(inference .*--out"):
+    with pytest.raises(DataError, match=r"predicted otherwise \(inference\.mirror false there, true now\).*--out"):
         predict_files(run, [str(pictures)], Wanted(out), inference=InferenceOptions(mirror=True), skip_existing=True)
     assert (
         predict_files(
@@ -105,7 +105,7 @@ def test_a_line_that_a_kill_cut_short_does_not_spoil_the_next_one(run, pictures,
     with (out / NAME).open("a") as file:
         file.write('{"input": "x.pn')
     predict_files(run, [str(pictures)], Wanted(out), skip_existing=True)
-    assert json.loads((out / NAME).read_text().splitlines()[-1])["how"]["crf"] is None
+    assert json.loads((out / NAME).read_text().splitlines()[-1])["how"]["crf"] is False
 
 
 @pytest.mark.slow

@@ -70,7 +70,8 @@ def test_the_overlay_of_a_large_picture_is_thinned(run, tmp_path, small_is_large
 
 
 def test_windows_are_taken_where_none_are_asked_for_and_said(run, tmp_path, small_is_large, monkeypatch, capsys):
-    monkeypatch.setattr(large_module, "WINDOW", 50)
+    monkeypatch.setattr(large_module, "WINDOWS", (100, 50, 25))
+    monkeypatch.setattr(large_module, "MOST_SUMS", 4 * 3 * 157 * 50)
     pixels = scene(tmp_path / "large.tif")
     predict_files(run, [str(tmp_path / "large.tif")], Wanted(tmp_path / "out"))
     assert "large.tif: 157x211 pixels; windows of 50x50, overlap 0.5, gaussian" in capsys.readouterr().err

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from segue.model import WEIGHTS
-from segue.options import InferenceOptions
+from segue.options import CRFOptions, InferenceOptions
 from segue.predicting.jobs import find_jobs
 from segue.predicting.manifest import Manifest, Outcome
 from segue.predicting.outputs import Wanted
@@ -65,6 +65,7 @@ def predict_files(
         line.say(announced(run, sharpening, changed=bool(crf)))
     manifest = Manifest(wanted.out)
     manifest.begin(_how(run, inference, sharpening), go_on=skip_existing)
+    progress.begin()
     for outcome in work(waiting, tools) if alone else work_in_processes(waiting, order, devices):
         manifest.add(outcome)
         progress.one_more(outcome)
@@ -76,15 +77,15 @@ def _silent(share: float, words: str) -> None:
     pass
 
 
-def _how(run: str | Path, inference: InferenceOptions, crf: Any) -> dict[str, Any]:
+def _how(run: str | Path, inference: InferenceOptions, crf: CRFOptions | None) -> dict[str, Any]:
     """What decides on the results: the weights, and how pictures are looked at."""
     folder = Path(run)
     weights = next(path for path in (folder / "model" / WEIGHTS, folder / WEIGHTS) if path.is_file())
     with weights.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    looked = asdict(inference)
-    del looked["batch"]
-    return {"weights": digest, "inference": looked, "crf": None if crf is None else asdict(crf)}
+    looked = {f"inference.{key}": value for key, value in asdict(inference).items() if key != "batch"}
+    sharpened = {f"crf.{key}": value for key, value in asdict(crf).items()} if crf is not None else {}
+    return {"weights": digest, **looked, "crf": crf is not None, **sharpened}
 
 
 class Progress:
@@ -94,6 +95,10 @@ class Progress:
         self.total, self.line = total, line
         self.done = 0
         self.failed: list[str] = []
+        self.begin()
+
+    def begin(self) -> None:
+        """The clock starts here: making the model ready says nothing of how long pictures take."""
         self.start = time.monotonic()
 
     def one_more(self, outcome: Outcome) -> None:

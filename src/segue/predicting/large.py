@@ -21,8 +21,10 @@ from segue.predicting.tools import TOO_LARGE, Tools
 from segue.prediction import Averaged, Sharpened
 from segue.rasters import Raster, open_raster
 
-WINDOW = 1024
-"""Side of the windows where none is asked for: the whole of a large picture would not fit into memory."""
+WINDOWS = (1024, 512, 256)
+"""Sides of windows, of which one is taken where none is asked for: a large picture as a whole would not fit into
+memory. The largest of which a row, with the probabilities of all classes, is no more than `MOST_SUMS` bytes."""
+MOST_SUMS = 1 << 30
 SHOWN = 4096
 """Pixels of the longer side of its overlay, at most."""
 
@@ -53,7 +55,7 @@ def _predict(raster: Raster, job: Job, tools: Tools, start: float) -> Outcome:
     inference = tools.order.inference
     note = ""
     if not inference.window:
-        inference = replace(inference, window=(WINDOW,))
+        inference = replace(inference, window=(_side(raster.width, tools.labels.num_classes),))
         note = f"{job.path}: {raster.width}x{raster.height} pixels; {inference.described()}"
     predictor = tools.model.predictor(inference)
     assert isinstance(predictor, Averaged)
@@ -71,6 +73,10 @@ def _predict(raster: Raster, job: Job, tools: Tools, start: float) -> Outcome:
             view.write(tools.wanted.paths(job.place)[OVERLAY], tools.labels)
     outputs = tools.wanted.paths(job.place, ".tif").values()
     return Outcome(str(job.path), tuple(str(path) for path in outputs), time.perf_counter() - start, size, note=note)
+
+
+def _side(width: int, classes: int) -> int:
+    return next((side for side in WINDOWS if 4 * classes * width * side <= MOST_SUMS), WINDOWS[-1])
 
 
 class _View:
