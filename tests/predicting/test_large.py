@@ -150,7 +150,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 @pytest.mark.slow
 def test_memory_does_not_grow_with_height(run, tmp_path):
     peaks = []
-    for height in (4200, 16800):
+    for height in (4200, 8400):
         path = tmp_path / f"{height}.tif"
         rows = np.zeros((64, 4096, 3), np.uint8)
         with tifffile.TiffWriter(path) as file:
@@ -163,5 +163,5 @@ def test_memory_does_not_grow_with_height(run, tmp_path):
             capture_output=True, text=True, check=True,
         )  # fmt: skip
         peaks.append(int(answer.stdout.split()[-1]) / 1024)
-    # A picture held whole would be 150 MiB more, its probabilities 600 MiB.
-    assert peaks[1] - peaks[0] < 40, peaks
+    # A picture held whole would be 49 MiB more, its probabilities 197 MiB.
+    assert peaks[1] - peaks[0] < 30, peaks
