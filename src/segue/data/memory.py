@@ -109,7 +109,7 @@ class MemoryStore:
         self._in_this_process()
         shape = [*array.shape, 0, 0, 0][:3]
         header = HEADER.pack(b"segu", array.dtype.str.encode(), *shape)
-        content = memoryview(np.ascontiguousarray(array)).cast("B")
+        content = np.ascontiguousarray(array).data.cast("B")
         padding = bytes(-len(content) % ALIGNED)
         length = len(header) + len(content) + len(padding)
         with self.writing:

@@ -115,7 +115,7 @@ class ShardDataSet(DataSet):
         return read_image(self.indexes[shard].image(self._path(shard), number))
 
     def target(self, index: int) -> np.ndarray:
-        return read_target(self.mask(index), self.labels)
+        return read_target(cast(Place, self.mask(index)), self.labels)
 
     def mask(self, index: int) -> TarMember:
         """A picture's mask, as a file."""
