@@ -50,6 +50,7 @@ LAYERS = {
     "field": {"models"},
     "figures": {"field", "models"},
     "history": set(),
+    "scheduling": {"data", "recipe", "report", "schedule", ""},
     "explain": {
         "apply", "crf", "data", "field", "figures", "history", "layers", "model", "models", "pictures", "prediction",
         "report", "sharpening",
@@ -58,7 +59,7 @@ LAYERS = {
     "check": {"data", "pictures", "progress", "reading", "report"},
     "cli": {
         "assessment", "check", "data", "data_speed", "explain", "importing", "listing", "model", "models",
-        "predicting", "progress", "recipe", "report", "run", "tuning",
+        "predicting", "progress", "recipe", "report", "run", "scheduling", "tuning",
     },
     "__main__": {"cli"},
     "": {"labels", "model", "models"},

@@ -22,6 +22,7 @@ from segue.cli import (  # noqa: F401  # verbs register
     field,
     listing,
     predict,
+    schedule,
     train,
 )
 from segue.cli.app import app
