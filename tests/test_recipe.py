@@ -1,7 +1,9 @@
 import pytest
+import torch
 
 from segue import recipe as recipes
-from segue.models import MODELS
+from segue.data import DATASETS
+from segue.models import MODELS, create
 from segue.options import Recipe
 from segue.recipe import RecipeError
 
@@ -78,6 +80,25 @@ def test_a_shipped_recipe_reads_and_names_a_network_and_says_what_it_measured(na
     comment = path.read_text().splitlines()
     assert comment[0].startswith("# ")
     assert any("segue train" in line for line in comment if line.startswith("#"))
+
+
+@pytest.mark.parametrize("name", recipes.shipped())
+def test_a_shipped_recipe_names_a_data_set_with_its_splits(name):
+    data = recipes.read(recipes.shipped()[name]).data
+    assert data.name in DATASETS
+    splits = getattr(DATASETS[data.name], "splits", None)
+    assert splits is None or {data.train, data.val} <= set(splits)
+
+
+@pytest.mark.parametrize("name", recipes.shipped())
+def test_a_shipped_recipes_network_can_be_built(name):
+    recipe = recipes.read(recipes.shipped()[name])
+    options = {key: value for key, value in recipe.model.items() if key != "pretrained"}  # nothing is fetched
+    with torch.device("meta"):
+        network = create(recipe.network, num_classes=21, **options)
+    assert any(True for _ in network.parameters())
+    if recipe.model.get("pretrained"):
+        assert network.backbone is not None
 
 
 def test_an_unknown_recipe_file_lists_the_shipped_ones():
