@@ -7,8 +7,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segue.options import InferenceOptions
-from segue.prediction import Averaged, TensorRows
+from segue.crf import dense_crf
+from segue.labels import Labels
+from segue.model import Card, Model
+from segue.models import create
+from segue.options import CRFOptions, InferenceOptions
+from segue.prediction import Averaged, Predictor, Preprocessing, Sharpened, TensorRows, crf_kernels
 from segue.prediction.windows import windows_along
 
 CLASSES = 3
@@ -166,6 +170,26 @@ def test_scores_too_large_for_half_precision_stay_probabilities():
     )
     assert found.isfinite().all()
     torch.testing.assert_close(found.sum(dim=1), torch.ones(1, 20, 20))
+
+
+def test_the_crf_sharpens_what_was_averaged():
+    predictor = Predictor(create("unet", 3, channels=(4, 8)), Preprocessing(), precision="float32")
+    averaged = Averaged(predictor, InferenceOptions(window=(16,), mirror=True))
+    images, options = pictures(1, 24, 31), CRFOptions(gaussian_compat=0, iterations=2)
+    found = Sharpened(averaged, options).probabilities(images)
+    wanted = dense_crf(averaged.probabilities(images), images, *crf_kernels(options), 2)
+    torch.testing.assert_close(found, wanted)
+
+
+def test_a_model_knows_which_classes_have_sides():
+    labels = Labels(("ground", "left arm", "right arm"), mirror=(0, 2, 1))
+    model = Model(create("unet", 3, channels=(4, 8)), Card("unet", {}, labels, Preprocessing()))
+    assert model.predictor(InferenceOptions(mirror=True)).mirror == (0, 2, 1)
+    plain, mirrored = pictures(1, 20, 20), pictures(1, 20, 20).flip(-1)
+    predictor = model.predictor(InferenceOptions(mirror=True))
+    torch.testing.assert_close(
+        predictor.probabilities(mirrored), predictor.probabilities(plain).flip(-1)[:, (0, 2, 1)], rtol=1e-2, atol=1e-2
+    )
 
 
 @pytest.mark.parametrize(
