@@ -267,9 +267,10 @@ def test_the_rates_of_the_branches_are_read_from_them():
 
 
 def test_what_scores_the_classes_is_found():
-    size = (3, 64, 64)
-    assert scoring(create("fcn8s", 3, width=1 / 16).eval(), 3, size) == ["score_fr", "score_pool4", "score_pool3"]
-    assert scoring(create("unet", 3, width=1 / 16).eval(), 3, size) == ["classify"]
+    images = torch.empty(1, 3, 64, 64)
+    fcn, unet = create("fcn8s", 3, width=1 / 16).eval(), create("unet", 7, width=1 / 16).eval()
+    assert scoring(fcn, images) == ["score_fr", "score_pool4", "score_pool3"]
+    assert scoring(unet, images) == ["classify"]  # out of four channels, fewer than there are classes
 
 
 def test_the_first_blocks_of_the_cascade_are_the_networks_own_when_they_are_all():

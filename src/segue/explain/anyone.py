@@ -104,15 +104,14 @@ def features(subject: Subject) -> Drawing:
 
 def _maps(subject: Subject) -> list[tuple[str, Tensor]]:
     """The maps that are shown: those asked for, or the backbone's and those that are scored."""
-    network, found = subject.network, []
+    network = subject.network
+    found: list[tuple[str, Tensor]] = []
     if subject.wishes.layers:
         modules = [(name, subject.layer(name)) for name in subject.wishes.layers]
         with torch.inference_mode(), watched(*(module for _, module in modules)) as calls:
             network(subject.inputs)
         return [(name, last_map(calls[module][0].output)[0].float()) for name, module in modules if calls[module]]
-    scorers = [
-        (name, subject.layer(name)) for name in scoring(network, network.num_classes, tuple(subject.inputs.shape[1:]))
-    ]
+    scorers = [(name, subject.layer(name)) for name in scoring(network, subject.inputs)]
     watch = [module for _, module in scorers] + ([network.backbone] if network.backbone is not None else [])
     with torch.inference_mode(), watched(*watch) as calls:
         network(subject.inputs)
@@ -122,9 +121,9 @@ def _maps(subject: Subject) -> list[tuple[str, Tensor]]:
         found += [(f"backbone, map {index} of {len(maps)}", one) for index, one in enumerate(maps, start=1)]
     found += [(f"what {name} scores", calls[module][0].inputs[0]) for name, module in scorers]
     unique: list[tuple[str, Tensor]] = []
-    for name, maps in found:
-        if min(maps.shape[-2:]) > 1 and not any(maps is other for _, other in unique):
-            unique.append((name, maps))
+    for name, one in found:
+        if min(one.shape[-2:]) > 1 and not any(one is other for _, other in unique):
+            unique.append((name, one))
     return [(name, maps[0].float()) for name, maps in unique]
 
 

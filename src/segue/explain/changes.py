@@ -13,6 +13,8 @@ from segue.explain.subject import Subject
 from segue.labels import IGNORE
 from segue.pictures import errors
 
+CHANGED = "changed"
+
 
 def classes_of(scores: Tensor) -> np.ndarray:
     """(1, K, h, w) scores -> (h, w) uint8."""

@@ -11,7 +11,7 @@ from torch import nn
 
 from segue.crf import dense_crf_steps
 from segue.explain.anyone import on_picture
-from segue.explain.changes import changed, classes_of
+from segue.explain.changes import CHANGED, changed, classes_of
 from segue.explain.colouring import scale_of
 from segue.explain.drawing import Drawing
 from segue.explain.sheet import Cell, Mark, Sheet, class_map
@@ -59,7 +59,8 @@ def _rates(network: nn.Module, branches: Sequence[nn.Module]) -> list[int]:
     own = [branch.dilation[0] for branch in branches if isinstance(branch, nn.Conv2d) and branch.kernel_size[0] > 1]
     if len(own) == len(branches):
         return [int(rate) for rate in own]
-    return [int(field.get_submodule("fc6").dilation[0]) for _, field in parts(network, FieldOfView)]  # type: ignore[arg-type,index,union-attr]
+    first = [field.get_submodule("fc6") for _, field in parts(network, FieldOfView)]
+    return [int(layer.dilation[0]) for layer in first if isinstance(layer, nn.Conv2d)]
 
 
 def joined_branches(subject: Subject) -> Drawing:
@@ -150,6 +151,7 @@ def crf(subject: Subject) -> Drawing:
     cells.append(changed(subject, subject.predicted, last, "changed by all updates"))
     if subject.target is not None:
         cells.append(class_map(subject.target, subject.labels, "label"))
+        maps.append(subject.target)
     per_row = 4
     rows = [cells[at : at + per_row] for at in range(0, len(cells), per_row)]
     text = f"Mean field updates of the dense CRF: {described(options)}."
@@ -159,7 +161,7 @@ def crf(subject: Subject) -> Drawing:
         rows,
         labels=subject.labels,
         classes=subject.occurring(*maps),
-        extra=(("changed", MISS),),
+        extra=((CHANGED, MISS),),
     )
     return Drawing("crf", sheet)
 

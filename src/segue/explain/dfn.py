@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
@@ -46,16 +47,15 @@ def _strip(gate: np.ndarray) -> np.ndarray:
     return padded.reshape(rows, across).repeat(max(1, across // 16 // rows), axis=0)
 
 
-def every_score(subject: Subject) -> tuple[object, ...]:
+def every_score(subject: Subject) -> Any:
     """All of the network's maps before they are enlarged, those too that only training reads."""
     network = subject.network
     network.all_outputs = True
     try:
         with torch.inference_mode():
-            scores: tuple[object, ...] = network.scores(subject.inputs)
+            return network.scores(subject.inputs)
     finally:
         network.all_outputs = False
-    return scores
 
 
 def borders(subject: Subject) -> Drawing:
@@ -63,24 +63,26 @@ def borders(subject: Subject) -> Drawing:
     network, labels = subject.network, subject.labels
     scores = every_score(subject)
     rows = [[Cell(subject.pixels, "picture", smooth=True)]]
+    occurring: list[int] = []
     if subject.target is not None:
         rows[0] += _label_borders(subject)
+        occurring = subject.occurring(subject.target)
     text = (
         "How probable a border between classes is, by the Border Network, from its finest stage alone to the sum of "
         "all four, which the network is trained with most."
     )
     if isinstance(network, DFN):
-        maps = getattr(scores, "borders", ())
+        maps = scores.borders
         rows.append([])
         for count, one in enumerate(maps, start=1):
             stages = "stage 2" if count == 1 else f"stages 2 to {count + 1}"
             rows[1].append(heat(one[0, 0].sigmoid().cpu().numpy(), Scale(0, 1, "gray"), stages, smooth=True))
-        return Drawing("borders", Sheet("Borders", text, rows))
-    every: Tensor = scores.border[0].sigmoid()  # type: ignore[attr-defined]
+        return Drawing("borders", Sheet("Borders", text, rows, labels=labels, classes=occurring))
+    every: Tensor = scores.border[0].sigmoid()
     scale = Scale(0, 1, "gray")
     rows.append([heat(every[one].cpu().numpy(), scale, labels.classes[one], smooth=True) for one in subject.classes])
     text = "How probable a border of each class is, by the sum of all stages of the Border Network."
-    return Drawing("borders", Sheet("Borders", text, rows))
+    return Drawing("borders", Sheet("Borders", text, rows, labels=labels, classes=occurring))
 
 
 def _label_borders(subject: Subject) -> list[Cell]:
@@ -124,6 +126,7 @@ def stages(subject: Subject) -> Drawing:
     rows = [[Cell(subject.pixels, "picture", smooth=True), *cells[:2]], cells[2:]]
     if subject.target is not None:
         rows[1].append(class_map(subject.target, subject.labels, "label"))
+        classes.append(subject.target)
     sheet = Sheet(
         "The Smooth Network, stage by stage", text, rows, labels=subject.labels, classes=subject.occurring(*classes)
     )

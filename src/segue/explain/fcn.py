@@ -6,11 +6,12 @@ from contextlib import ExitStack
 
 import torch
 
-from segue.explain.changes import classes_of, step_rows
+from segue.explain.changes import CHANGED, classes_of, step_rows
 from segue.explain.drawing import Drawing
 from segue.explain.sheet import Sheet
 from segue.explain.subject import Subject
 from segue.explain.taps import replaced
+from segue.pictures import MISS
 
 SKIPS = (("score_pool4", 16), ("score_pool3", 8))
 """The layers that score a finer map, and its stride, coarse to fine."""
@@ -40,6 +41,6 @@ def skips(subject: Subject) -> Drawing:
         names,
         labels=subject.labels,
         classes=subject.occurring(*found),
-        extra=(("changed", (213, 94, 0)),),
+        extra=((CHANGED if subject.target is None else f"{CHANGED}, or wrong", MISS),),
     )
     return Drawing("skips", sheet)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from segue.explain.anyone import on_picture
 from segue.explain.colouring import Scale
-from segue.explain.drawing import Drawing
+from segue.explain.drawing import CannotDraw, Drawing
 from segue.explain.sheet import Cell, Sheet
 from segue.explain.subject import Subject
 from segue.explain.taps import enter, last_map, scoring
@@ -88,11 +88,14 @@ def _activation(maps: Tensor, gradient: Tensor | None) -> Tensor | None:
 
 
 def default_layers(subject: Subject) -> list[str]:
-    """The backbone's coarsest map, and what is scored."""
+    """The backbone's coarsest map, and what is scored. Raises CannotDraw where there is neither."""
     network = subject.network
-    scorers = scoring(network, network.num_classes, tuple(subject.inputs.shape[1:]))
+    scorers = scoring(network, subject.inputs)[1 - MOST_LAYERS :]
     backbone = [name for name, module in network.named_modules() if module is network.backbone]
-    return [*backbone, *(f">{name}" for name in scorers)][:MOST_LAYERS]
+    layers = [*backbone[:1], *(f">{name}" for name in scorers)]
+    if not layers:
+        raise CannotDraw("no layer of this network is known to hold features: name one with --layer")
+    return layers
 
 
 def grad_cam_drawing(subject: Subject) -> Drawing:

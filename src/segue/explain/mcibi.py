@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from segue.explain.anyone import on_picture
-from segue.explain.changes import changed, classes_of
+from segue.explain.changes import CHANGED, changed, classes_of
 from segue.explain.colouring import Scale, signed_scale
 from segue.explain.drawing import CannotDraw, Drawing
 from segue.explain.plots import axes_picture, scatter
@@ -153,7 +153,7 @@ def added(subject: Subject) -> Drawing:
         [cells[:2], cells[2:]],
         labels=subject.labels,
         classes=subject.occurring(without, subject.predicted),
-        extra=(("changed", MISS),),
+        extra=((CHANGED, MISS),),
     )
     return Drawing("memory_adds", sheet)
 

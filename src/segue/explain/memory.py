@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -20,7 +20,7 @@ Work = Callable[[nn.Module, Tensor], object]
 """(the network, images (1, C, H, W)) -> whatever it keeps."""
 
 
-def peak_bytes(network: nn.Module, size: tuple[int, int, int], work: Work) -> int:
+def peak_bytes(network: nn.Module, size: Sequence[int], work: Work) -> int:
     """The most bytes that maps take at a time while `work` is done on a picture of size (C, H, W).
 
     It runs on shapes alone, so that it takes a moment and next to no memory itself.
@@ -33,7 +33,7 @@ def peak_bytes(network: nn.Module, size: tuple[int, int, int], work: Work) -> in
     return living.most
 
 
-def factor_to_fit(network: nn.Module, size: tuple[int, int, int], work: Work, room: float = ROOM) -> float:
+def factor_to_fit(network: nn.Module, size: Sequence[int], work: Work, room: float = ROOM) -> float:
     """By how much a picture's sides have to shrink, at most 1, so that the work fits the room."""
     needed = peak_bytes(network, size, work)
     return 1.0 if needed <= room else math.sqrt(room / needed) * 0.98

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import matplotlib.style
 import numpy as np
@@ -14,7 +15,7 @@ from PIL import Image
 
 from segue.labels import Labels
 
-PLAIN = ["default", {"text.parse_math": False, "font.family": "DejaVu Sans"}]
+PLAIN: list[str | dict[str, Any]] = ["default", {"text.parse_math": False, "font.family": "DejaVu Sans"}]
 """Settings of the machine's own matplotlibrc are put aside, and a dollar in a name is a dollar."""
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from segue.explain.changes import step_rows
+from segue.explain.changes import CHANGED, step_rows
 from segue.explain.drawing import Drawing
 from segue.explain.sheet import Sheet
 from segue.explain.subject import Subject
 from segue.explain.taps import parts, replaced
 from segue.models.refinenet import Cascade
+from segue.pictures import MISS
 
 STRIDES = (4, 8, 16, 32)
 
@@ -57,6 +58,6 @@ def cascade_drawing(subject: Subject) -> Drawing:
         names,
         labels=subject.labels,
         classes=subject.occurring(*found),
-        extra=(("changed", (213, 94, 0)),),
+        extra=((CHANGED if subject.target is None else f"{CHANGED}, or wrong", MISS),),
     )
     return Drawing("cascade", sheet)

@@ -70,10 +70,6 @@ def _numbers(maps: Tensor) -> np.ndarray:
     return maps.float().cpu().numpy()
 
 
-def _numbers(maps: Tensor) -> np.ndarray:
-    return maps.float().cpu().numpy()
-
-
 def _filled(values: np.ndarray, channel: int) -> Cell:
     return heat(values, scale_of(values, rim=0.01), "filled in", f"channel {channel + 1}")
 

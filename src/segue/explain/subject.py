@@ -187,7 +187,7 @@ def prepare(
     network.all_outputs = False
     device = next(network.parameters()).device
     inputs = _inputs(model.preprocessing, picture).to(device)
-    factor = factor_to_fit(network, tuple(inputs.shape[1:]), _forward)
+    factor = factor_to_fit(network, inputs.shape[1:], _forward)
     if factor < 1:
         small = tuple(max(32, round(side * factor)) for side in inputs.shape[-2:])
         inputs = F.interpolate(inputs, size=small, mode="bilinear", antialias=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 
@@ -56,7 +57,7 @@ EXPLAINERS = (
 """In the order of the page."""
 
 
-def explainers_of(network: Network) -> list[Explainer]:  # type: ignore[type-arg]
+def explainers_of(network: Network[Any]) -> list[Explainer]:
     """Those that find a part of theirs in the network."""
     kinds = {type(module) for module in network.modules()}
     return [one for one in EXPLAINERS if any(issubclass(kind, one.parts) for kind in kinds)]

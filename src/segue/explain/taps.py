@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
+
+from segue.models import Network
 
 
 @dataclass(frozen=True)
@@ -61,13 +63,15 @@ def parts(network: nn.Module, kind: type[nn.Module]) -> list[tuple[str, nn.Modul
     return [(name, module) for name, module in network.named_modules() if isinstance(module, kind)]
 
 
-def scoring(network: nn.Module, num_classes: int, size: tuple[int, int, int]) -> list[str]:
+def scoring(network: Network[Any], images: Tensor) -> list[str]:
     """The names of the convolutions that score the classes out of features, in the order in which they compute.
 
-    They are recognised by what they are: they run on a picture of size (C, H, W), and give as many channels as there
-    are classes out of more.
+    They are recognised by what they are: outside of the backbone they give, on such images, as many channels as there
+    are classes out of another number of them.
     """
-    names = {module: name for name, module in network.named_modules()}
+    own = set() if network.backbone is None else set(network.backbone.modules())
+    names = {module: name for name, module in network.named_modules() if module not in own}
+    classes = network.num_classes
     found: list[str] = []
 
     def note(module: nn.Module, inputs: Any, output: Any) -> None:
@@ -77,11 +81,11 @@ def scoring(network: nn.Module, num_classes: int, size: tuple[int, int, int]) ->
     handles = [
         module.register_forward_hook(note)
         for module in names
-        if isinstance(module, nn.Conv2d) and module.out_channels == num_classes < module.in_channels
+        if isinstance(module, nn.Conv2d) and module.out_channels == classes != module.in_channels
     ]
     try:
         with torch.inference_mode(), FakeTensorMode(allow_non_fake_inputs=True):
-            network(torch.empty(1, *size))
+            network(torch.empty(images.shape))
     finally:
         for handle in handles:
             handle.remove()
@@ -95,8 +99,3 @@ def enter(network: nn.Module, layer: str) -> nn.Module:
         near = [name for name in known if name and (layer in name or name in layer)] or [name for name in known if name]
         raise ValueError(f"the network has no layer {layer!r}; it has {', '.join(near[:8])}, ...")
     return known[layer]
-
-
-def spatial(maps: Sequence[Tensor]) -> list[Tensor]:
-    """Those of several maps that still have places."""
-    return [one for one in maps if one.ndim == 4 and min(one.shape[-2:]) > 1]
