@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from segue.explain.anyone import on_picture
 from segue.explain.colouring import Scale
@@ -70,12 +72,18 @@ def _number(value: Any) -> str:
     return f"{exact:.0f}" if exact == round(exact) else f"{exact:.2f}".rstrip("0")
 
 
-def network_of(what: Sequence[str], options: Mapping[str, Any], device: str = "") -> Model | Network[Any] | None:
-    """A run's model, or a network by its name and options; None for what may be layers."""
+def network_of(
+    what: Sequence[str], options: Mapping[str, Any], *, device: str = "", weights: bool = True
+) -> Model | Network[Any] | None:
+    """A run's model, or a network by its name and options; None for what may be layers.
+
+    weights: False builds a network by its name without them, at once: it can be traced, and computes nothing.
+    """
     if len(what) == 1:
         name = what[0]
         if name in MODELS:
-            return create(name, CLASSES, **options)
+            with nullcontext() if weights else FakeTensorMode():
+                return create(name, CLASSES, **options)
         if Path(name).is_dir():
             return load(name, device or "cpu")
         try:
@@ -87,7 +95,7 @@ def network_of(what: Sequence[str], options: Mapping[str, Any], device: str = ""
 
 def lines(what: Sequence[str], options: Mapping[str, Any], module: str = "") -> Iterator[str]:
     """What `segue field` prints of a network's name, a run's folder, or the layers of a path."""
-    found = network_of(what, options)
+    found = network_of(what, options, weights=False)
     if found is None:
         yield from path_lines([parse_layer(text) for text in what])
     else:
@@ -163,7 +171,7 @@ def draw_effective(
     device: str,
 ) -> str:
     """Measure the effective field on a picture and draw it; returns what was done, for people."""
-    found = network_of(what, options, device)
+    found = network_of(what, options, device=device)
     if found is None:
         raise ValueError("a path of layers has no weights to measure: name a network or a run for --image")
     note = ""
