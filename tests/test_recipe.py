@@ -86,8 +86,7 @@ def test_a_shipped_recipe_reads_and_names_a_network_and_says_what_it_measured(na
 def test_a_shipped_recipe_names_a_data_set_with_its_splits(name):
     data = recipes.read(recipes.shipped()[name]).data
     assert data.name in DATASETS
-    splits = getattr(DATASETS[data.name], "splits", None)
-    assert splits is None or {data.train, data.val} <= set(splits)
+    assert {data.train, data.val} <= set(DATASETS[data.name].splits)
 
 
 @pytest.mark.parametrize("name", recipes.shipped())
