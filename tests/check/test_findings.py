@@ -1,5 +1,6 @@
 """Each kind of finding, on a folder that has nothing else wrong with it."""
 
+import base64
 import csv
 import io
 import zipfile
@@ -66,9 +67,7 @@ def test_pictures_without_a_mask_are_counted_and_the_first_is_named(folder):
         (folder / "train" / "masks" / f"00{index}.png").unlink()
     grave, sentence = only(folder, "Pictures without a mask")
     assert grave
-    assert sentence == (
-        f"{folder}/train/images/002.png: has no mask (and so have 2 others); add it, or take the picture out"
-    )
+    assert sentence == (f"{folder}/train/images/002.png: has no mask (and 2 others); add it, or take the picture out")
 
 
 def test_a_mask_without_a_picture_is_named(folder):
@@ -150,7 +149,7 @@ def test_masks_saved_as_jpeg_are_named_and_stop_training(folder):
     found = findings(folder)
     grave, sentence = found["Masks with blurred edges"]
     assert grave
-    assert "since JPEG changes labels (and so has 1 other); export masks as PNG" in sentence
+    assert "since JPEG changes labels (and 1 other); export masks as PNG" in sentence
 
 
 def test_a_smoothed_mask_is_named(folder):
@@ -171,6 +170,16 @@ def test_a_value_that_no_class_has_is_named_with_its_pixels(folder):
     assert grave
     assert "val/masks/001.png: holds 200 at 3 pixels, which none of the 3 classes has" in sentence
     assert "[data.map]" in sentence
+
+
+def test_one_mask_that_names_do_not_fit_is_told_and_the_others_are_understood(folder):
+    (folder / "classes.txt").write_text("ground\nbox\nsquare\n")
+    _, mask = scene()
+    mask[5:9, 7:10] = 77
+    save(folder / "train" / "masks" / "001.png", mask)
+    grave, sentence = only(folder, "Values that are no class")
+    assert grave
+    assert "train/masks/001.png: holds 77 at 12 pixels, which none of the 3 classes has" in sentence
 
 
 def test_a_mask_of_ignored_pixels_alone_is_doubtful_until_all_are(folder):
@@ -290,6 +299,15 @@ def test_the_page_shows_the_findings_with_pictures_and_needs_no_network(folder, 
     assert [row["name"] for row in shares] == ["class 0", "class 1", "class 2", "ignored"]
 
 
+def test_the_page_shows_a_picture_though_the_first_of_its_split_is_broken(folder):
+    (folder / "train" / "images" / "000.png").write_bytes(b"broken")
+    save(folder / "train" / "masks" / "003.png", scene(24, 32)[1])
+    page = check(str(folder), workers=1).page.read_text()
+    address = page.split("data:image/jpeg;base64,")[1].split('"')[0]
+    with Image.open(io.BytesIO(base64.b64decode(address))) as both:
+        assert both.width == 2 * 156 + 4  # picture and mask
+
+
 def test_the_exit_code_is_0_1_or_2(folder, capsys):
     def code(*words: str) -> int:
         try:
@@ -321,7 +339,7 @@ def test_a_folder_without_split_folders_is_checked_in_its_two_parts(tmp_path, mo
         "train": sum(not in_validation(str(i)) for i in range(12) if i != 7),
         "val": sum(in_validation(str(i)) for i in range(12) if i != 7),
     }
-    assert [one.sentence.count("(and so") for one in checked.findings] == [0]
+    assert [one.sentence.count(" other") for one in checked.findings] == [0]
 
 
 def test_an_archive_is_checked_as_it_is_by_several_processes(folder, tmp_path):

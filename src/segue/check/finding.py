@@ -35,7 +35,7 @@ def finding(
 
 def and_others(count: int) -> str:
     """What is put behind the first of `count` files."""
-    return "" if count == 1 else f" (and so {'has 1 other' if count == 2 else f'have {count - 1:,} others'})"
+    return "" if count == 1 else f" (and {count - 1:,} other{'s' if count > 2 else ''})"
 
 
 def and_more(names: Sequence[str]) -> str:

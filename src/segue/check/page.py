@@ -16,6 +16,7 @@ from segue.data import FileDataSet
 from segue.errors import DataError
 from segue.labels import IGNORE, Labels
 from segue.pictures import MISS, fitted, resized, thinned, viewable
+from segue.reading import read_image
 from segue.report.page import facts, figure, section, write_page
 from segue.report.text import escaped
 
@@ -36,7 +37,7 @@ def write_page_of(
         "to mend": grave,
         "worth a look": len(findings) - grave,
         **{f"{split.name}: pictures": f"{len(split.data):,}" for split in found.splits},
-        **{f"understood {number}": line for number, line in enumerate(found.lines, 1)},
+        "taken to be": "; ".join(found.lines),
     }
     path = folder / "report.html"
     write_page(
@@ -84,10 +85,13 @@ def _example(labels: Labels | None, one: One) -> str:
 
 
 def _picture(one: One) -> Image.Image | None:
+    data = one.split.data
     try:
-        pixels = viewable(one.split.data.image(one.index))
+        # As the file has it: a data set would refuse a picture that is not like its first one.
+        pixels = read_image(data.pairs[one.index].image) if isinstance(data, FileDataSet) else data.image(one.index)
     except DataError:
         return None
+    pixels = viewable(pixels)
     size = fitted(pixels.shape[:2], BOX)
     return resized(thinned(pixels, size), size)
 

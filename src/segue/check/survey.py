@@ -5,8 +5,9 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from segue.errors import DataError
 from segue.labels import IGNORE, Labels, packed
 
 PROBE = Labels(classes=("any", "other"))
+SELDOM = 0.02  # of all masks have a value that may be a slip of the hand
 TOLD = Callable[[int, int], None]
 """Is called with how many pairs are done, of how many."""
 
@@ -147,7 +149,10 @@ def _own(name: str) -> Survey:
 
 
 def _understand_masks(found: Survey, arrangement: Arrangement) -> None:
-    """Read the meaning of masks off what they hold, as training would, from the pairs that can be read."""
+    """Read the meaning of masks off what they hold, as training would, from those that can be read and are not blurred.
+
+    Where that cannot be, values that hardly any mask has are left out: what they are is told mask by mask.
+    """
     training = found.split("train")
     if training is None or not isinstance(training.data, FileDataSet):
         return
@@ -156,15 +161,24 @@ def _understand_masks(found: Survey, arrangement: Arrangement) -> None:
         for pair, one in zip(training.data.pairs, training.examined, strict=True)
         if isinstance(one.mask, MaskFacts)
     }
-    if not facts:
+    clear = {path: one for path, one in facts.items() if not one.blurred} or facts
+    if not clear:
         return
-    try:
-        seen = together(list(facts), list(facts.values()))
-        meaning: Meaning = meaning_of(arrangement.root, seen, arrangement.class_table())
-    except DataError as error:
-        found.troubles.append(str(error))
-    else:
-        found.labels, found.lines = meaning.labels, (*found.lines, *meaning.lines)
+    trouble = ""
+    for usual in (False, True):
+        try:
+            seen = together(list(clear), list(clear.values()))
+            if usual:
+                often = Counter(value for one in clear.values() for value in one.values.tolist())
+                kept = np.array([often[value] > max(1, len(clear) * SELDOM) for value in seen.values.tolist()])
+                seen = replace(seen, values=seen.values[kept], counts=seen.counts[kept])
+            meaning: Meaning = meaning_of(arrangement.root, seen, arrangement.class_table())
+        except DataError as error:
+            trouble = trouble or str(error)
+        else:
+            found.labels, found.lines = meaning.labels, (*found.lines, *meaning.lines)
+            return
+    found.troubles.append(trouble)
 
 
 def class_of_value(labels: Labels, coloured: bool) -> Mapping[int, int]:
