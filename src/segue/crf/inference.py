@@ -27,6 +27,9 @@ SMALLEST_PROBABILITY = 1e-5
 TOLERANCE = 1e-3
 """How far from one a pixel's probabilities may sum. A softmax in float32 stays within 1e-6, in bfloat16 it does not."""
 
+PIECE = 1 << 13
+"""Pixels that a processor treats at a time: their rows stay in its cache from one step to the next."""
+
 
 def dense_crf(
     probabilities: Tensor,
@@ -117,8 +120,7 @@ class DenseCRF:
         # takes rows of fewer than 16 numbers one by one, ten times as slowly: fill them up with classes of
         # probability zero.
         more = max(0, 16 - num_classes) if device.type == "cpu" else 0
-        log_probability = probability.float().reshape(num_classes, -1).t().clamp(min=SMALLEST_PROBABILITY).log()
-        negative_unary = F.pad(log_probability, (0, more), value=-torch.inf).contiguous()  # (N, K and more)
+        negative_unary = _log_rows(probability, more)
         compats = [F.pad(compat, (0, more, 0, more)) if compat.ndim else compat for compat in compats]
 
         marginals = torch.softmax(negative_unary, dim=1)
@@ -149,6 +151,17 @@ class DenseCRF:
         return response
 
 
+def _log_rows(probability: Tensor, more: int) -> Tensor:
+    """(K, H, W) -> the logarithms as rows (N, K + more), those of the classes that fill up being -inf."""
+    columns = probability.float().flatten(1)
+    # In pieces that stay in the cache: whole tensors of this size spend most of their time being given pages.
+    pieces = [
+        F.pad(piece.clamp(min=SMALLEST_PROBABILITY).log().t(), (0, more), value=-torch.inf)
+        for piece in columns.split(PIECE if columns.device.type == "cpu" else columns.shape[1], dim=1)
+    ]
+    return torch.cat(pieces)
+
+
 def _weigh(table: Tensor, filters: Filters, compats: Sequence[Tensor]) -> Tensor:
     """The compatibility transform (Algorithm 1), (V, K) -> (V, K): it commutes with `slice`, and vertices are fewer."""
     with torch.autocast(table.device.type, enabled=False):
@@ -165,7 +178,7 @@ def _update(messages: Tensor, negative_unary: Tensor, filters: Filters, out: Ten
     columns, offsets, values = filters.slice
     count = len(negative_unary)
     width = len(columns) // count
-    size = 1 << 13 if out.device.type == "cpu" else count  # all three steps on a piece while it is in the cache
+    size = PIECE if out.device.type == "cpu" else count  # all three steps on a piece while it is in the cache
     for start in range(0, count, size):
         stop = min(start + size, count)
         entries = slice(start * width, stop * width)
