@@ -124,7 +124,7 @@ def test_a_broken_picture_is_named_and_the_others_are_predicted(trained, tmp_pat
         (("train", "nothing.toml"), "nothing.toml: there is no such recipe"),
         (("train", "--resume", "/nowhere"), "/nowhere: is not a run's folder"),
         (("evaluate", "/nowhere"), "/nowhere: holds no model"),
-        (("predict", "/nowhere", "x.jpg"), "/nowhere: holds no model"),
+        (("predict", "/nowhere", "x.jpg"), "x.jpg: there is no such picture"),
         (("list", "nets"), "networks"),
         (("unknown",), "unknown"),
     ],
@@ -237,7 +237,7 @@ def test_a_crf_without_updates_predicts_what_the_network_does(trained, tmp_path,
     for name, words in (("with", ("--crf.iterations", "0")), ("without", ())):
         out = tmp_path / name
         assert segue("predict", trained / "run", pictures, "--out", out, "--no-overlays", *words, capsys=capsys)[0] == 0
-    for path in (tmp_path / "with").iterdir():
+    for path in (tmp_path / "with").glob("*.png"):
         assert path.read_bytes() == (tmp_path / "without" / path.name).read_bytes()
 
 
