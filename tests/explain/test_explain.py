@@ -301,10 +301,7 @@ def test_memory_that_is_freed_counts_no_more():
 
 
 def test_a_picture_that_is_too_large_is_shrunk_and_it_is_said(monkeypatch):
-    from segue.explain import memory
-
-    monkeypatch.setattr(memory, "ROOM", 2**21)
-    monkeypatch.setattr("segue.explain.subject.factor_to_fit", lambda *work: factor_to_fit(*work, room=2**21))
+    monkeypatch.setattr("segue.explain.subject.room_beside", lambda network, kept=0.0: 2**21)
     image, target = picture(192, 256)
     subject = prepare(model_of("unet", width=1 / 16), image, target, wishes=Wishes(points=[(255, 191)]))
     height, width = subject.pixels.shape[:2]
@@ -344,3 +341,13 @@ def test_a_sheet_holds_its_cells_its_legend_and_long_names():
     )
     assert legend.height == plain.height + 34
     assert legend.width == plain.width
+
+
+def test_a_crf_that_is_too_large_is_computed_smaller_and_it_is_said(monkeypatch):
+    from segue.explain.deeplab import crf
+
+    image, target = picture(48, 64)
+    subject = prepare(model_of("deeplabv1", width=1 / 16), image, target)
+    assert "Computed at" not in crf(subject).sheet.text
+    monkeypatch.setattr("segue.explain.deeplab.room_beside", lambda network, kept: 48 * 64 * 848 / 4)
+    assert "Computed at 32x24, to fit into memory." in crf(subject).sheet.text

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import nn
 
 from segue.crf import dense_crf_steps
@@ -14,18 +16,22 @@ from segue.explain.anyone import on_picture
 from segue.explain.changes import CHANGED, changed, classes_of
 from segue.explain.colouring import scale_of
 from segue.explain.drawing import Drawing
+from segue.explain.memory import room_beside
 from segue.explain.sheet import Cell, Mark, Sheet, class_map
 from segue.explain.subject import Point, Subject
 from segue.explain.taps import parts, replaced, watched
 from segue.labels import IGNORE
-from segue.layers import ASPP
+from segue.layers import ASPP, resize
 from segue.models.deeplabv2 import FieldOfView, SummedASPP, SummedScores
 from segue.options import CRFOptions
-from segue.pictures import MISS
+from segue.pictures import MISS, resized
 from segue.prediction import crf_kernels
 from segue.sharpening import crf_options, described
 
 SHOWN_AFTER = (1, 2, 5, 10)  # updates of the CRF
+PER_ROW = 4
+LATTICE, UPDATE = 800, 16
+"""Bytes per pixel, and per pixel and class, that the dense CRF was measured to take on pictures of streets."""
 
 
 def summed_branches(subject: Subject) -> Drawing:
@@ -133,37 +139,49 @@ def _taps(subject: Subject, point: Point, rate: int, shape: Sequence[int], name:
 def crf(subject: Subject) -> Drawing:
     """What the updates of the dense CRF change."""
     options = crf_options(subject.run, {}) if subject.run is not None else CRFOptions()
+    subject, note = _small_enough(subject)
     image = torch.from_numpy(subject.pixels.copy()).permute(2, 0, 1)[None].to(subject.inputs.device)
     cells = [
         Cell(subject.pixels, "picture", smooth=True),
         class_map(subject.predicted, subject.labels, "without CRF", _score(subject, subject.predicted)),
     ]
-    last = subject.predicted
-    maps = [last]
+    maps = [subject.predicted]
     with torch.inference_mode():
         steps = dense_crf_steps(subject.probabilities[None], image, *crf_kernels(options), options.iterations)
         for count, marginals in enumerate(steps):
-            if count in SHOWN_AFTER or (count == options.iterations and count not in SHOWN_AFTER):
-                last = classes_of(marginals)
-                maps.append(last)
+            if count and (count in SHOWN_AFTER or count == options.iterations):
+                maps.append(classes_of(marginals))
                 title = f"{count} update{'s' if count > 1 else ''}"
-                cells.append(class_map(last, subject.labels, title, _score(subject, last)))
-    cells.append(changed(subject, subject.predicted, last, "changed by all updates"))
+                cells.append(class_map(maps[-1], subject.labels, title, _score(subject, maps[-1])))
+    cells.append(changed(subject, maps[0], maps[-1], "changed by all updates"))
     if subject.target is not None:
         cells.append(class_map(subject.target, subject.labels, "label"))
         maps.append(subject.target)
-    per_row = 4
-    rows = [cells[at : at + per_row] for at in range(0, len(cells), per_row)]
-    text = f"Mean field updates of the dense CRF: {described(options)}."
     sheet = Sheet(
         "The CRF, update by update",
-        text,
-        rows,
+        f"Mean field updates of the dense CRF: {described(options)}. {note}",
+        [cells[at : at + PER_ROW] for at in range(0, len(cells), PER_ROW)],
         labels=subject.labels,
         classes=subject.occurring(*maps),
         extra=((CHANGED, MISS),),
     )
     return Drawing("crf", sheet)
+
+
+def _small_enough(subject: Subject) -> tuple[Subject, str]:
+    """The subject, or a smaller one with the same scores where the CRF's lattice would not fit into memory."""
+    needed = subject.predicted.size * (LATTICE + UPDATE * subject.labels.num_classes)
+    kept = 2 * subject.logits.numel() * subject.logits.element_size()
+    factor = (room_beside(subject.network, kept) / needed) ** 0.5
+    if factor >= 1:
+        return subject, ""
+    height, width = (round(side * factor) for side in subject.predicted.shape)
+    target = subject.target
+    if target is not None:
+        target = np.asarray(Image.fromarray(target).resize((width, height), Image.Resampling.NEAREST))
+    small = replace(subject, pixels=np.asarray(resized(subject.pixels, (height, width))), target=target)
+    small.__dict__["logits"] = resize(subject.logits[None], (height, width))[0]
+    return small, f"Computed at {width}x{height}, to fit into memory."
 
 
 def _score(subject: Subject, classes: np.ndarray) -> str:

@@ -13,8 +13,10 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-ROOM = 1.25 * 2**30
-"""Bytes that the maps of a network may take at a time: with PyTorch, weights and pictures it stays below 3 GiB."""
+TOTAL = 2.85 * 2**30
+"""Bytes that the whole process is to take at most, a little below 3 GiB."""
+PROCESS = 0.85 * 2**30
+"""Of them for PyTorch, the other libraries, and pictures being drawn."""
 
 Work = Callable[[nn.Module, Tensor], object]
 """(the network, images (1, C, H, W)) -> whatever it keeps."""
@@ -33,7 +35,13 @@ def peak_bytes(network: nn.Module, size: Sequence[int], work: Work) -> int:
     return living.most
 
 
-def factor_to_fit(network: nn.Module, size: Sequence[int], work: Work, room: float = ROOM) -> float:
+def room_beside(network: nn.Module, kept: float = 0.0) -> float:
+    """Bytes that are left for maps beside a network's weights, and what is kept besides; at least a tenth of all."""
+    weights = sum(one.numel() * one.element_size() for one in [*network.parameters(), *network.buffers()])
+    return max(TOTAL - PROCESS - weights - kept, TOTAL / 10)
+
+
+def factor_to_fit(network: nn.Module, size: Sequence[int], work: Work, room: float) -> float:
     """By how much a picture's sides have to shrink, at most 1, so that the work fits the room."""
     needed = peak_bytes(network, size, work)
     return 1.0 if needed <= room else math.sqrt(room / needed) * 0.98

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
-from segue.explain.memory import Work, factor_to_fit
+from segue.explain.memory import Work, factor_to_fit, room_beside
 from segue.explain.sheet import Mark
 from segue.explain.taps import enter
 from segue.labels import IGNORE, Labels
@@ -131,8 +131,8 @@ class Subject:
 
     def shrunk_to_fit(self, work: Work) -> tuple[Tensor, str]:
         """The inputs, as small as a piece of work on them has to be in memory, and a sentence that says so."""
-        channels, height, width = self.inputs.shape[1:]
-        factor = factor_to_fit(self.network, (channels, height, width), work)
+        kept = 2 * self.logits.numel() * self.logits.element_size()  # and the probabilities
+        factor = factor_to_fit(self.network, self.inputs.shape[1:], work, room_beside(self.network, kept))
         return self.shrunk(factor, "to fit into memory")
 
     def shrunk(self, factor: float, why: str) -> tuple[Tensor, str]:
@@ -187,7 +187,7 @@ def prepare(
     network.all_outputs = False
     device = next(network.parameters()).device
     inputs = _inputs(model.preprocessing, picture).to(device)
-    factor = factor_to_fit(network, inputs.shape[1:], _forward)
+    factor = factor_to_fit(network, inputs.shape[1:], _forward, room_beside(network))
     if factor < 1:
         small = tuple(max(32, round(side * factor)) for side in inputs.shape[-2:])
         inputs = F.interpolate(inputs, size=small, mode="bilinear", antialias=True)
@@ -210,8 +210,10 @@ def prepare(
 
 
 def _forward(network: nn.Module, images: Tensor) -> object:
+    """What every picture begins with: scores and probabilities are kept while the network runs again."""
     with torch.inference_mode():
-        return network(images).logits
+        logits = network(images).logits
+        return logits, logits.softmax(dim=1), network(images).logits
 
 
 def _inputs(preprocessing: Preprocessing, picture: np.ndarray) -> Tensor:
