@@ -38,8 +38,9 @@ LAYERS = {
     "feed": {"data", "progress", "recipe", "training"},
     "data_speed": {"recipe", "data", "evaluation", "feed", "prediction", "progress", "run", "training"},
     "apply": {"recipe", "prediction", "model", "data", "progress", "sharpening"},
+    "anomalies": {"explain", "prediction"},
     "assessment": {
-        "apply", "evaluation", "prediction", "model", "data", "report", "pictures", "progress", "metrics", "sharpening",
+        "anomalies", "apply", "evaluation", "explain", "prediction", "model", "data", "report", "pictures", "progress", "metrics", "sharpening",
     },
     "predicting": {
         "evaluation", "model", "prediction", "pictures", "progress", "rasters", "reading", "sharpening",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -12,6 +13,8 @@ from typing import Any
 
 from segue import recipe as recipes
 from segue.data import DataSet, open_split
+from segue.data.held_out import hold_out
+from segue.labels import Labels
 from segue.model import WHOLE, Model, ModelError
 from segue.options import DataOptions, InferenceOptions
 from segue.prediction import Averaged, Predictor, Sharpened
@@ -24,7 +27,8 @@ AnyPredictor = Predictor | Averaged | Sharpened
 def open_run_split(run: str | Path, model: Model, split: str, data: str = "", root: str = "") -> DataSet:
     """A split of the data that a run was trained on, or of other data with the same classes."""
     where = data_of(Path(run), data, root)
-    pictures = open_split(where.name, where.root, split, model.labels)
+    whole = _labels_of(Path(run)) if where.hold_out else model.labels
+    pictures = hold_out(open_split(where.name, where.root, split, whole), where.hold_out)
     if pictures.labels.num_classes != model.labels.num_classes:
         raise ModelError(
             f"{run}: the model knows {model.labels.num_classes} classes, {where.name} has "
@@ -41,6 +45,12 @@ def data_of(run: Path, data: str, root: str) -> DataOptions:
         raise ModelError(f"{run}: has no recipe.toml to tell its data; say --data")
     known = recipes.read(run / "recipe.toml").data
     return replace(known, root=root) if root else known
+
+
+def _labels_of(run: Path) -> Labels | None:
+    """What the run's data were taken to be, with the classes that were held out; None where it is not written."""
+    path = run / "data.json"
+    return Labels.from_dict(json.loads(path.read_text(encoding="utf-8"))["labels"]) if path.is_file() else None
 
 
 def predictor_of(

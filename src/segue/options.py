@@ -32,6 +32,9 @@ class DataOptions:
     """Raw label value = class, 255 to ignore: the table [data.map]. Empty: the data set's own map."""
     classes: tuple[str, ...] = ()
     """Class names. Empty: the data set's own, or classes.txt, or class 0, class 1, ..."""
+    hold_out: tuple[str, ...] = ()
+    """Classes that the network is not shown: their pixels are ignored, and `segue anomalies` asks whether it finds
+    them. `--hold-out` for short."""
     shrink: float = 1.0
     """The network sees pictures shrunk by this factor; its scores are enlarged back to the picture's size."""
     mean: tuple[float, ...] = (123.675, 116.28, 103.53)
@@ -194,8 +197,8 @@ class InferenceOptions:
     """Factors on the picture's height and width."""
     mirror: bool = False
     """Look at the mirror image as well; classes that have a left and a right are swapped back."""
-    batch: int = 4
-    """Windows that go through the network together."""
+    batch: int = 0
+    """Windows that go through the network together; 0: as many as make a million pixels, one at least."""
 
     def __post_init__(self) -> None:
         if len(self.window) > 2 or any(side < 1 for side in self.window):
@@ -206,8 +209,8 @@ class InferenceOptions:
             raise ValueError(f"blend {self.blend!r}: it must be {' or '.join(get_args(BlendName))}")
         if not self.scales or not all(0 < scale < float("inf") for scale in self.scales):
             raise ValueError(f"scales {_listed(self.scales)}: give one number or more, each above 0")
-        if self.batch < 1:
-            raise ValueError(f"batch {self.batch}: it must be 1 or more")
+        if self.batch < 0:
+            raise ValueError(f"batch {self.batch}: it must be 0 or more")
 
     @property
     def plain(self) -> bool:

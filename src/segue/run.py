@@ -27,6 +27,7 @@ from segue import history, report
 from segue.backbones import read_state
 from segue.data import DATASETS, DataSet, Understood, open_split, short_name, understand_own
 from segue.data.levels import is_usual, mean_and_deviation
+from segue.data.held_out import hold_out, labels_without
 from segue.evaluation import Evaluation
 from segue.feed import balance_classes, keep_pictures, training_samples
 from segue.files import write_json, write_text
@@ -91,9 +92,10 @@ def _run(recipe: Recipe, *, out: str, init: str, command: Sequence[str], checkpo
     data = share_object(understand_data(recipe, earlier) if accelerator.is_main_process else None)
     for one in data.lines:
         say(f"{recipe.data.name}: {one}")
-    labels = data.labels
+    labels = labels_without(data.labels, recipe.data.hold_out)
     training, validation = (
-        open_split(recipe.data.name, recipe.data.root, split, labels) for split in (recipe.data.train, recipe.data.val)
+        hold_out(open_split(recipe.data.name, recipe.data.root, split, data.labels), recipe.data.hold_out)
+        for split in (recipe.data.train, recipe.data.val)
     )
     training, validation = keep_pictures(training, validation, recipe.data, accelerator, say)
     recipe = share_object(fit_levels(recipe, training, say) if accelerator.is_main_process else None)
@@ -131,7 +133,7 @@ def _run(recipe: Recipe, *, out: str, init: str, command: Sequence[str], checkpo
                 folder / DATA,
                 {
                     "lines": list(data.lines),
-                    "labels": labels.to_dict(),
+                    "labels": data.labels.to_dict(),
                     "map": recipe.data.map,
                     "classes": list(recipe.data.classes),
                 },

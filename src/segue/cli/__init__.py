@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from cyclopts import CycloptsError
 
 from segue.cli import (  # noqa: F401  # verbs register
+    anomalies,
     benchmark,
     check,
     convert,
@@ -30,7 +31,7 @@ from segue.cli.crf import CRF
 
 __all__ = ["app", "main"]
 
-SHORT = {"--data": "--data.name", "--root": "--data.root"}
+SHORT = {"--data": "--data.name", "--root": "--data.root", "--hold-out": "--data.hold-out"}
 """What people type, and the recipe key that it is."""
 
 

@@ -309,6 +309,11 @@ class MCIBI(Network[MCIBIOutput]):
         auxiliary = None if auxiliary is None else resize(auxiliary, like=images)
         return MCIBIOutput(enlarged, resize(first, like=images), auxiliary, features)
 
+    def beside_memory(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """R, and the memory's rows."""
+        assert self.backbone is not None
+        return self.bottleneck(self.backbone(images)[-1]), self.memory.rows
+
     def momentum_at(self, progress: Progress) -> float:
         """The memory's momentum, in the same ratio to `momentum` as the learning rate to `momentum_lr`."""
         base = progress.base_lr if self.momentum_lr is None else self.momentum_lr

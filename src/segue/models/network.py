@@ -79,3 +79,7 @@ class Network(nn.Module, ABC, Generic[OutputT]):
     def remembered(self) -> dict[str, Tensor]:
         """Small tensors that training changes and that one may want to look back at; a run keeps them over time."""
         return {}
+
+    def beside_memory(self, images: Tensor) -> tuple[Tensor, Tensor] | None:
+        """What a network with a memory of classes compares with it: features (B, C, h, w), and its rows (K, C)."""
+        return None

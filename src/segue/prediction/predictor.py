@@ -48,10 +48,14 @@ class Predictor:
             fold_batchnorm(self.network)
         self.network = self.network.to(memory_format=self.memory_format)
 
+    def inputs(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) uint8 -> what the network is given of them, on its device."""
+        return self.preprocessing(images.to(self.device)).contiguous(memory_format=self.memory_format)
+
     @torch.inference_mode()
     def logits(self, images: Tensor) -> Tensor:
         """(B, C, H, W) uint8 -> (B, K, H, W) float32, at the pictures' own size."""
-        inputs = self.preprocessing(images.to(self.device)).contiguous(memory_format=self.memory_format)
+        inputs = self.inputs(images)
         with autocast(self.device, self.precision):
             scores: Tensor = self.network(inputs).logits
         if scores.shape[-2:] != images.shape[-2:]:

@@ -1,0 +1,177 @@
+"""What anomaly scores find: curves, a table, and maps of them beside the pictures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib import colormaps
+from PIL import Image
+
+from segue.labels import IGNORE
+from segue.pictures import fitted, resized, thinned
+from segue.report.canvas import QUIET, RULE, Canvas
+from segue.report.measures import as_number, in_percent
+from segue.report.plotting import COLOURS, drawn, named, quieted
+from segue.report.text import escaped
+
+COLUMNS = {
+    "auroc": "AUROC",
+    "ap": "AP",
+    "fpr95": "FPR95",
+    "mean_auroc": "AUROC per picture",
+    "mean_ap": "AP per picture",
+    "mean_fpr95": "FPR95 per picture",
+    "siou": "sIoU",
+    "ppv": "PPV",
+    "f1_star": "F1*",
+}
+"""Keys of a score's row -> headings; between 0 and 1, shown in per cent."""
+
+BOUNDED = ("auroc", "ap", "fpr95")
+"""Measures that come with what binning the scores may have changed, as KEY_low and KEY_high."""
+
+
+@dataclass(frozen=True)
+class ScoreMap:
+    """A picture, what is anomalous in it, and its scores.
+
+    image: (H, W, 3) uint8. target: (H, W) 0, 1 or `IGNORE`. ranks: name -> (H, W) float32, the share of the split's
+    counted pixels that score lower.
+    """
+
+    name: str
+    image: np.ndarray
+    target: np.ndarray
+    ranks: Mapping[str, np.ndarray]
+
+
+def anomaly_table(rows: Sequence[Mapping[str, object]]) -> list[list[str]]:
+    """The heading and a line for each score, as cells of text, in per cent."""
+    shown = [key for key in COLUMNS if any(not math.isnan(as_number(row.get(key))) for row in rows)]
+    lines = [["score", *(COLUMNS[key] for key in shown)]]
+    for row in rows:
+        lines.append([str(row["score"]), *(_cell(row, key) for key in shown)])
+    return lines
+
+
+def _cell(row: Mapping[str, object], key: str) -> str:
+    value = as_number(row.get(key))
+    if key not in BOUNDED:
+        return in_percent(value)
+    far = max(as_number(row.get(f"{key}_high")) - value, value - as_number(row.get(f"{key}_low")))
+    return in_percent(value) + (f" ± {100 * far:.2f}" if far >= 0.00005 else "")
+
+
+def text_lines(cells: Sequence[Sequence[str]]) -> str:
+    """Cells as a table for terminals."""
+    widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
+    return "\n".join(
+        "   ".join(
+            [line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))]
+        ).rstrip()
+        for line in cells
+    )
+
+
+def markdown_lines(cells: Sequence[Sequence[str]]) -> str:
+    """Cells as a table in Markdown."""
+    rule = ["---", *("---:" for _ in cells[0][1:])]
+    return "\n".join(f"| {' | '.join(line)} |" for line in (cells[0], rule, *cells[1:])) + "\n"
+
+
+def html_lines(cells: Sequence[Sequence[str]]) -> str:
+    """Cells as a table in HTML."""
+    head = "".join(f"<th>{escaped(cell)}</th>" for cell in cells[0])
+    body = "\n".join(
+        f'<tr><th scope="row">{escaped(line[0])}</th>{"".join(f"<td>{escaped(cell)}</td>" for cell in line[1:])}</tr>'
+        for line in cells[1:]
+    )
+    return f'<div class="wide"><table><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table></div>'
+
+
+def detection_picture(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], chance: float, path: Path) -> None:
+    """ROC and precision over recall of each score. Writes a PNG.
+
+    curves: name -> (n, 2) of (false-positive rate, recall), and (m, 2) of (recall, precision). chance: the anomalies'
+    share of pixels, which is the precision of guessing.
+    """
+    with drawn(path, 11, 4.8) as figure:
+        roc, precision = (figure.add_axes((left, 0.13, 0.4, 0.75)) for left in (0.06, 0.55))
+        quieted(roc, "recall over false alarms")
+        named(roc, "share of the rest called anomalous", "share of anomalies found")
+        quieted(precision, "precision over recall")
+        named(precision, "share of anomalies found", "share of what is called anomalous that is")
+        roc.plot([0, 1], [0, 1], "--", color=QUIET_LINE, linewidth=0.8)
+        precision.plot([0, 1], [chance, chance], "--", color=QUIET_LINE, linewidth=0.8)
+        for index, (name, (first, second)) in enumerate(curves.items()):
+            colour, dash = COLOURS[index % len(COLOURS)], ("-", "--")[index // len(COLOURS) % 2]
+            roc.plot(first[:, 0], first[:, 1], dash, color=colour, linewidth=1.4, label=name)
+            precision.plot(second[:, 0], second[:, 1], dash, color=colour, linewidth=1.4)
+        for axes in (roc, precision):
+            axes.set_xlim(0, 1)
+            axes.set_ylim(0, 1.01)
+        roc.legend(loc="lower right", fontsize=8, frameon=False)
+
+
+QUIET_LINE = "#8a8e96"
+WIDTH, HEIGHT = 300, 260  # the box that each picture is fitted into
+
+
+def score_maps_picture(samples: Sequence[ScoreMap], path: Path) -> None:
+    """Picture, anomalies and the rank of each score, a row for each sample. Writes a PNG.
+
+    Ranks are drawn as -log10 of the share that scores higher: black for the lower nine tenths, white for the highest
+    thousandth, so that one colour means as much in all pictures and for all scores.
+    """
+    names = list(samples[0].ranks)
+    titles = ["picture", "anomalies", *names]
+    sizes = [fitted(sample.target.shape, (HEIGHT, WIDTH)) for sample in samples]
+    margin, gap, head = 30, 12, 34
+    canvas = Canvas(
+        2 * margin + len(titles) * WIDTH + (len(titles) - 1) * gap,
+        64 + sum(size[0] + head + gap for size in sizes) + 60 + margin,
+    )
+    for column, title in enumerate(titles):
+        canvas.text(margin + column * (WIDTH + gap), 36, title, size=22, bold=True, width=WIDTH)
+    top = 64
+    for sample, size in zip(samples, sizes, strict=True):
+        canvas.text(margin, top + head / 2 - 2, sample.name, size=20, colour=QUIET, width=canvas.image.width - 60)
+        pictures = [resized(thinned(sample.image, size), size), _anomalies(sample.target, size)]
+        pictures += [resized(_heat(thinned(sample.ranks[name], size)), size) for name in names]
+        for column, picture in enumerate(pictures):
+            left = margin + column * (WIDTH + gap)
+            canvas.image.paste(picture, (left, top + head))
+            canvas.draw.rectangle((left, top + head, left + size[1] - 1, top + head + size[0] - 1), outline=RULE)
+        top += size[0] + head + gap
+    _key(canvas, margin, top + 24)
+    canvas.save(path)
+
+
+def _heat(ranks: np.ndarray) -> np.ndarray:
+    shares = np.clip(1 - ranks, 1e-3, 0.1)
+    strength = (-np.log10(shares) - 1) / 2  # 0.1 -> 0, 0.001 -> 1
+    return np.rint(255 * colormaps["inferno"](strength)[..., :3]).astype(np.uint8)
+
+
+def _anomalies(target: np.ndarray, size: tuple[int, int]) -> Image.Image:
+    small = thinned(target, size)
+    picture = np.zeros((*small.shape, 3), dtype=np.uint8)
+    picture[small == 1] = 255
+    picture[small == IGNORE] = 128
+    return resized(picture, size, smooth=False)
+
+
+def _key(canvas: Canvas, left: int, middle: int) -> None:
+    canvas.text(left, middle, "score among the highest", size=20, colour=QUIET)
+    start = left + 250
+    for step in range(240):
+        rank = 1 - 10 ** (-1 - 2 * step / 239)
+        colour = tuple(int(channel) for channel in _heat(np.array([[rank]]))[0, 0])
+        canvas.draw.line((start + step, middle - 10, start + step, middle + 10), fill=colour)
+    for place, text in ((0, "10 %"), (120, "1 %"), (240, "0.1 %")):
+        canvas.text(start + place, middle + 24, text, size=16, colour=QUIET, anchor="mm")
+    canvas.text(start + 290, middle, "anomalies white, ignored pixels grey", size=20, colour=QUIET)
