@@ -13,6 +13,7 @@ from segue.model import Card, Model
 from segue.models import create
 from segue.options import CRFOptions, InferenceOptions
 from segue.prediction import Averaged, Predictor, Preprocessing, Sharpened, TensorRows, crf_kernels
+from segue.prediction import windows as windows_module
 from segue.prediction.windows import windows_along
 
 CLASSES = 3
@@ -127,6 +128,14 @@ def test_windows_go_through_the_network_together():
     assert toy.batches == [3, 1, 3, 1]  # two rows of windows, of two windows in each of two pictures
 
 
+def test_windows_that_go_together_make_a_million_pixels_where_nothing_is_said(monkeypatch):
+    monkeypatch.setattr(windows_module, "TOGETHER", 3 * 16 * 16 + 5)
+    toy = Toy()
+    Averaged(toy, InferenceOptions(window=(16,), overlap=0)).probabilities(pictures(1, 16, 64))
+    Averaged(toy, InferenceOptions(window=(64,))).probabilities(pictures(2, 64, 64))
+    assert toy.batches == [3, 1, 1, 1]
+
+
 def test_classes_with_sides_are_swapped_back_in_the_mirror():
     toy, images, swapped = Toy(), pictures(1, 24, 24), (0, 2, 1)
     options = InferenceOptions(mirror=True)
@@ -204,7 +213,7 @@ def test_a_model_knows_which_classes_have_sides():
         ({"scales": (1.0, 0.0)}, "above 0"),
         ({"scales": (float("nan"),)}, "above 0"),
         ({"blend": "linear"}, "gaussian or uniform"),
-        ({"batch": 0}, "batch 0"),
+        ({"batch": -1}, "batch -1"),
     ],
 )
 def test_options_that_cannot_be_are_refused(wrong, message):

@@ -14,6 +14,8 @@ from segue.prediction.rows import Rows
 SIGMA = 1 / 8
 """Standard deviation of the Gaussian in windows: a window's rim, four of them away, counts 3000 times less."""
 
+TOGETHER = 1 << 20  # pixels of the windows that go through the network together, where nothing else is asked for
+
 
 @dataclass(frozen=True)
 class Windows:
@@ -57,13 +59,14 @@ def slide(predict: Callable[[Tensor], Tensor], source: Rows, options: InferenceO
     down = windows_along(source.height, size[0], options.overlap, options.blend)
     across = windows_along(source.width, size[-1], options.overlap, options.blend)
     places = [(picture, column) for picture in range(source.count) for column in range(len(across.starts))]
+    batch = options.batch or max(1, TOGETHER // (down.length * across.length))
     ends = (*down.starts[1:], source.height)
     band: Tensor | None = None  # what the row of windows looks at
     sums: Tensor | None = None  # what the windows so far say of it
     for top, end, share_down in zip(down.starts, ends, down.shares, strict=True):
         band = _read_on(source, band, top, down.length)
-        for start in range(0, len(places), options.batch):
-            group = places[start : start + options.batch]
+        for start in range(0, len(places), batch):
+            group = places[start : start + batch]
             crops = [_columns(band[picture], across, column) for picture, column in group]
             results = predict(torch.stack(crops))
             if sums is None:
