@@ -1,3 +1,4 @@
+import io
 import multiprocessing
 import os
 import pickle
@@ -7,8 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from segue.data.places import ZipPlace, place
+from segue.data import open_split
+from segue.data.places import ZipPlace, only_folder, place
 from segue.errors import DataError
 
 FILES = {f"set/train/images/{index:03d}.png": os.urandom(3000) * (1 + index % 3) for index in range(40)}
@@ -138,3 +141,24 @@ def test_what_is_not_in_the_archive_is_said(archive):
         (place(archive) / "nothing").iterdir()
     with pytest.raises(ValueError, match="is not in"):
         (place(archive) / "set").relative_to(Path("set"))
+
+
+def test_the_only_folder_of_an_archive_or_a_folder_is_found(archive, tmp_path):
+    assert only_folder(place(archive)) == [place(archive) / "set"]
+    assert only_folder(place(archive) / "set") == []
+    (tmp_path / "outer" / "inner").mkdir(parents=True)
+    (tmp_path / "outer" / ".hidden").touch()
+    assert only_folder(tmp_path / "outer") == [tmp_path / "outer" / "inner"]
+    (tmp_path / "outer" / "note.txt").touch()
+    assert only_folder(tmp_path / "outer") == []
+
+
+def test_a_named_data_set_is_read_from_an_archive_with_a_folder_around_it(tmp_path):
+    stream = io.BytesIO()
+    Image.fromarray(np.zeros((8, 12), dtype=np.uint8)).save(stream, "PNG")
+    with zipfile.ZipFile(tmp_path / "any.zip", "w") as file:
+        for folder in ("train", "trainannot"):
+            file.writestr(f"mine/{folder}/0.png", stream.getvalue())
+    data = open_split("camvid", str(tmp_path / "any.zip"), "train")
+    assert data.image(0).shape == (8, 12, 3)
+    assert data.target(0).shape == (8, 12)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from segue.data.layouts import Layout, Root
-from segue.data.places import Place
+from segue.data.places import Place, only_folder
 from segue.data.source import DataSet
 from segue.errors import DataError
 from segue.labels import IGNORE, Labels
@@ -105,8 +105,9 @@ class Declaration:
         )
 
     def _roots(self, root: Place) -> Iterator[Root]:
-        """The root as it is, and taken for each of the folders inside."""
-        yield Root(root)
+        """The root, or the only folder in it, as it is and taken for each of the folders inside."""
         parts = self.inside.split("/") if self.inside else []
-        for count in range(1, len(parts) + 1):
-            yield Root(root, "/".join(parts[:count]) + "/")
+        for where in (root, *only_folder(root)):
+            yield Root(where)
+            for count in range(1, len(parts) + 1):
+                yield Root(where, "/".join(parts[:count]) + "/")

@@ -158,6 +158,12 @@ class ZipPlace:
 Place = Path | ZipPlace
 
 
+def only_folder(root: Place) -> list[Place]:
+    """The one folder that a folder or an archive holds, where it holds nothing else; [] otherwise."""
+    inside: list[Place] = [one for one in root.iterdir() if not one.name.startswith(".")]
+    return inside if len(inside) == 1 and inside[0].is_dir() else []
+
+
 def files_below(folder: Place) -> list[tuple[str, Place]]:
     """Every file below a folder with its way from there (`train/a.png`), sorted by it."""
     if isinstance(folder, ZipPlace):

@@ -14,7 +14,7 @@ from segue.data.folder.labelme import find_labelme
 from segue.data.folder.mask_files import find_mask_files
 from segue.data.folder.pairing import in_validation
 from segue.data.folder.yolo import find_yolo
-from segue.data.places import Place
+from segue.data.places import Place, only_folder
 from segue.data.source import FileDataSet
 from segue.errors import DataError
 from segue.labels import Labels
@@ -37,7 +37,7 @@ def understand(root: Place) -> Arrangement:
     """
     if not root.is_dir():
         raise DataError(f"{root}: there is no such folder, and no data set of this name")
-    for folder in (root, *_only_folder(root)):
+    for folder in (root, *only_folder(root)):
         for find in (find_mask_files, find_coco, find_yolo, find_labelme):
             found = find(folder)
             if found is not None:
@@ -46,11 +46,6 @@ def understand(root: Place) -> Arrangement:
         f"{root}: no images/ beside masks/ here, nor train/ beside trainannot/, nor train/images/, nor a.jpg beside "
         "a_mask.png, nor COCO JSON, nor polygons of labelme or YOLO; see docs/data.md for what is looked for"
     )
-
-
-def _only_folder(root: Place) -> list[Place]:
-    inside = [one for one in root.iterdir() if not one.name.startswith(".")]
-    return inside if len(inside) == 1 and inside[0].is_dir() else []
 
 
 def understood(
