@@ -164,7 +164,7 @@ def distort_colours(pixels: np.ndarray, rng: np.random.Generator, strength: floa
     matrix = contrast * matrix
     offset = 128 * (1 - contrast) + contrast * brightness
     rows = np.column_stack([matrix, np.full(3, offset)])
-    # Pillow's loop adds, rounds and cuts off each pixel at once: four times as fast as numpy's passes over all of them.
+    # Pillow's loop adds, rounds and cuts off each pixel at once: 1.8 times as fast as numpy's passes over all of them.
     picture = Image.fromarray(np.ascontiguousarray(pixels))
     return np.asarray(picture.convert("RGB", tuple(rows.reshape(-1).tolist())))
 
