@@ -126,6 +126,16 @@ def test_no_kernels_and_weights_of_zero_leave_the_softmax_of_the_unary():
     )
 
 
+@pytest.mark.parametrize("weight", [60.0, 500.0, -500.0])
+def test_messages_too_large_for_an_exponential_are_a_softmax_still(weight):
+    probabilities = torch.tensor([[0.51, 0.3, 1.0], [0.49, 0.7, 0.0]]).view(1, 2, 1, 3)
+    image = torch.tensor([0, 120, 240], dtype=torch.uint8).expand(1, 3, 1, 3)  # nobody hears anybody else
+    first = dense_crf(probabilities, image, None, Bilateral(40, 1, weight), iterations=1)
+    clamped = probabilities.double().clamp(min=1e-5)
+    expected = (clamped.log() + weight * clamped / clamped.sum(1, keepdim=True)).softmax(1)
+    assert torch.allclose(first.double(), expected, atol=1e-4)
+
+
 def test_no_label_is_impossible():
     probabilities = torch.tensor([1.0, 0.0]).view(1, 2, 1, 1)
     image = torch.zeros(1, 3, 1, 1, dtype=torch.uint8)
@@ -305,16 +315,16 @@ def test_without_gradients_nothing_is_recorded():
 
 
 @pytest.mark.parametrize("normalization", ["symmetric", "after", "before", "none"])
-def test_the_transposed_filter_is_the_transpose(normalization):
+@pytest.mark.parametrize("size", [90, 16])
+def test_the_transposed_filter_is_the_transpose(normalization, size):
     images = scene(9, 10, 2)[1]
-    responses = [filters.respond(images[0], (2.0, 2.0)), filters.respond(images[0], (5.0, 5.0, 9.0, 9.0, 9.0))]
-    identity = torch.eye(90)
+    response = filters.respond(images[0], (5.0, 5.0, 9.0, 9.0, 9.0), size)
 
-    def matrix(joined: filters.Filters) -> Tensor:
-        return joined.slice @ joined.blurred(joined.splat @ identity)
+    def matrix(lattice: permutohedral.Lattice) -> Tensor:
+        return lattice.slice(lattice.blurred(lattice.splat(torch.eye(90))))
 
-    forward = matrix(filters.join(responses, [normalization] * 2))
-    assert torch.allclose(matrix(filters.join(responses, [normalization] * 2, transposed=True)), forward.t(), atol=1e-5)
+    forward = matrix(response.normalised(normalization))
+    assert torch.allclose(matrix(response.normalised(normalization, transposed=True)), forward.t(), atol=1e-5)
     assert not torch.allclose(forward, forward.t(), atol=1e-5)  # vertices are missing: the order of the axes matters
 
 
@@ -326,26 +336,76 @@ def features(height: int, width: int, *deviations: float) -> Tensor:
 
 
 def test_weights_of_a_point_are_a_share_of_one():
-    _, _, weights = permutohedral._simplices(features(30, 40, 7, 7, 9, 9, 9))
+    _, _, weights = permutohedral._enclosing(features(30, 40, 7, 7, 9, 9, 9))
     assert weights.min() >= -1e-5
-    assert torch.allclose(weights.sum(0), torch.tensor(1.0), atol=1e-5)
+    assert torch.allclose(weights.sum(1), torch.tensor(1.0), atol=1e-5)
 
 
-def test_the_lattice_has_the_vertices_that_were_counted_in_the_reference():
+@pytest.mark.parametrize("size", [4800, 1000])
+def test_the_lattice_has_the_vertices_that_were_counted_in_the_reference(size):
     def vertices(lattice: permutohedral.Lattice) -> int:
-        return len(lattice.splat.offsets) - 1
+        return len(lattice.blur[0].offsets) - 1
 
-    assert vertices(permutohedral.build_lattice(features(60, 80, 3, 3), 4800)) == 687
-    assert vertices(permutohedral.build_lattice(features(60, 80, 1, 1), 4800)) == 5627
+    assert vertices(permutohedral.build_lattice(features(60, 80, 3, 3), 4800, size)) == 687
+    assert vertices(permutohedral.build_lattice(features(60, 80, 1, 1), 4800, size)) == 5627
     image = tensors(crf_cases.load("crf_case1", FOLDER))[1][0]
-    assert vertices(filters.respond(image, (67, 67, 3, 3, 3)).lattice) == 8669
+    assert vertices(filters.respond(image, (67, 67, 3, 3, 3), size).lattice) == 8669
+
+
+def test_every_vertex_has_itself_and_half_of_two_neighbours_at_most():
+    lattice = permutohedral.build_lattice(features(30, 40, 3, 3), 1200, 1200)
+    count = len(lattice.merge.offsets) - 1
+    for axis in lattice.blur:
+        matrix = axis @ torch.eye(count)
+        assert torch.equal(matrix, matrix.t())
+        assert (matrix.diagonal() == 1).all()
+        assert set((matrix - torch.eye(count)).unique().tolist()) == {0, 0.5}
+        assert matrix.sum(1).max() == 2
+
+
+def test_a_large_product_is_that_of_its_blocks(monkeypatch):
+    lattice = permutohedral.build_lattice(features(30, 40, 3, 3), 1200, 400)
+    touched = torch.sin(torch.arange(5.0 * len(lattice.merge.columns))).view(-1, 5)
+    expected = lattice.merge @ touched
+    monkeypatch.setattr(permutohedral, "BLOCK", 7)
+    room = torch.full_like(expected, torch.nan)
+    assert lattice.merge.multiply(touched, room) is room
+    assert torch.equal(room, expected)
+
+
+# In pieces
+
+
+@pytest.mark.parametrize(("height", "width", "piece"), [(12, 16, 64), (12, 16, 192), (9, 15, 32), (9, 15, 135)])
+def test_a_picture_in_pieces_is_the_picture(monkeypatch, height, width, piece):
+    probabilities, images = scene(height, width, 5)
+    kernels = Gaussian(3, 3, "after"), Bilateral(20, 10, 4, "before")
+    whole = list(dense_crf_steps(probabilities, images, *kernels, iterations=4))
+    monkeypatch.setattr("segue.crf.inference.PIECE", piece)
+    monkeypatch.setattr(permutohedral, "BLOCK", 50)
+    for expected, found in zip(whole, dense_crf_steps(probabilities, images, *kernels, iterations=4), strict=True):
+        assert torch.allclose(found, expected, atol=1e-6)
+
+
+def test_a_picture_in_pieces_has_the_gradients_of_the_picture(monkeypatch):
+    def gradients() -> tuple[Tensor, ...]:
+        probabilities, images = scene(9, 15, 3)
+        weights = torch.tensor([2.0, 3.0], requires_grad=True)
+        probabilities.requires_grad_()
+        kernels = Gaussian(3, weights[0]), Bilateral(20, 10, weights[1], "after")
+        return torch.autograd.grad(judge(dense_crf(probabilities, images, *kernels, 3)), (probabilities, weights))
+
+    whole = gradients()
+    monkeypatch.setattr("segue.crf.inference.PIECE", 32)
+    for expected, found in zip(whole, gradients(), strict=True):
+        assert torch.allclose(found, expected, rtol=1e-3, atol=1e-5)
 
 
 def test_cells_too_many_to_count_are_hashed_with_the_same_result(monkeypatch):
     probabilities, images = scene(30, 41, 3)
     expected = dense_crf(probabilities, images)
-    hashed = list(permutohedral._MULTIPLIERS)
-    monkeypatch.setattr(permutohedral, "_strides", lambda cells: (hashed[: len(cells)], torch.int64))
+    hashed = [permutohedral._REMAINDERS * multiplier for multiplier in permutohedral._MULTIPLIERS]
+    monkeypatch.setattr(permutohedral, "_strides", lambda cells: (hashed[: len(cells[0])], torch.int64))
     assert torch.allclose(dense_crf(probabilities, images), expected, atol=1e-5)
 
 

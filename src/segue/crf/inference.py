@@ -7,18 +7,17 @@ same authors, ICML 2013. The numbers are those of the authors' program, which py
 
 from __future__ import annotations
 
-import itertools
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from segue.crf.filters import Filters, Response, join, respond
+from segue.crf.filters import Response, respond
 from segue.crf.kernels import APPEARANCE, SMOOTHNESS, Bilateral, Gaussian, Kernel
-from segue.crf.permutohedral import Rows
+from segue.crf.permutohedral import Lattice
 from segue.labels import IGNORE
 
 SMALLEST_PROBABILITY = 1e-5
@@ -27,8 +26,11 @@ SMALLEST_PROBABILITY = 1e-5
 TOLERANCE = 1e-3
 """How far from one a pixel's probabilities may sum. A softmax in float32 stays within 1e-6, in bfloat16 it does not."""
 
-PIECE = 1 << 13
+PIECE = 1 << 15
 """Pixels that a processor treats at a time: their rows stay in its cache from one step to the next."""
+
+SMALLEST_SUM, LARGEST_SUM = 1e-30, 1e30
+"""What a pixel's exponentials sum to in float32 if none has overflowed and none that matters has vanished."""
 
 
 def dense_crf(
@@ -50,12 +52,12 @@ def dense_crf(
     RGB, a compatibility does not fit K, `iterations` is negative, or a deviation is too small for float32.
     """
     _check(probabilities, images, (gaussian, bilateral), iterations)
-    results = []
-    for probability, image in zip(probabilities, images, strict=True):
-        for marginals in DenseCRF(image)._steps(probability, (gaussian, bilateral), iterations):
-            last = marginals
-        results.append(last)
-    stacked = torch.stack(results) if len(results) > 1 else results[0][None].contiguous()
+    wanted = range(iterations, iterations + 1)
+    results = [
+        next(DenseCRF(image)._steps(probability, (gaussian, bilateral), wanted))
+        for probability, image in zip(probabilities, images, strict=True)
+    ]
+    stacked = torch.stack(results) if len(results) > 1 else results[0][None]
     return stacked.permute(0, 3, 1, 2)
 
 
@@ -72,7 +74,7 @@ def dense_crf_steps(
     """
     _check(probabilities, images, (gaussian, bilateral), iterations)
     pictures = [
-        DenseCRF(image)._steps(probability, (gaussian, bilateral), iterations)
+        DenseCRF(image)._steps(probability, (gaussian, bilateral), range(iterations + 1))
         for probability, image in zip(probabilities, images, strict=True)
     ]
     return (torch.stack(results).permute(0, 3, 1, 2) for results in zip(*pictures, strict=True))
@@ -104,121 +106,192 @@ class DenseCRF:
     ) -> Tensor:
         """(K, H, W) -> Q (K, H, W): `dense_crf` of this picture, with the same arguments and errors."""
         _check(probability[None], self.image[None], (gaussian, bilateral), iterations)
-        for marginals in self._steps(probability, (gaussian, bilateral), iterations):
-            last = marginals
-        return last.contiguous().permute(2, 0, 1)
+        wanted = range(iterations, iterations + 1)
+        return next(self._steps(probability, (gaussian, bilateral), wanted)).permute(2, 0, 1)
 
-    def _steps(self, probability: Tensor, kernels: Sequence[Kernel | None], iterations: int) -> Iterator[Tensor]:
-        """(K, H, W) -> Q (H, W, K) after 0, 1, ... updates; without gradients, each is written over the one before."""
+    def _steps(self, probability: Tensor, kernels: Sequence[Kernel | None], wanted: range) -> Iterator[Tensor]:
+        """(K, H, W) -> Q (H, W, K) after each of the `wanted` numbers of updates."""
         device = probability.device
-        num_classes, height, width = probability.shape
-        present = [kernel for kernel in kernels if kernel is not None]
+        # Without updates, nothing is heard from other pixels.
+        present = [kernel for kernel in kernels if kernel is not None and wanted.stop > 1]
         compats = [torch.as_tensor(kernel.compat, dtype=torch.float32, device=device) for kernel in present]
-        differentiable = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (probability, *compats))
+        size = PIECE if device.type == "cpu" else probability[0].numel()
+        unary = _rows(probability, size)
+        responses = [self._response(kernel, device, size) for kernel in present]
+        filters = _normalised(responses, present)
+        if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (probability, *compats)):
+            steps = _recorded(unary, filters, _normalised(responses, present, transposed=True), compats, wanted)
+        else:
+            steps = _in_pieces(unary, filters, compats, wanted, size)
+        return (marginals.view(*probability.shape[1:], -1) for marginals in steps)
 
-        # Pixels are rows from here on: sparse products then move K neighbouring numbers at a time. PyTorch's softmax
-        # takes rows of fewer than 16 numbers one by one, ten times as slowly: fill them up with classes of
-        # probability zero.
-        more = max(0, 16 - num_classes) if device.type == "cpu" else 0
-        negative_unary = _log_rows(probability, more)
-        compats = [F.pad(compat, (0, more, 0, more)) if compat.ndim else compat for compat in compats]
-
-        marginals = torch.softmax(negative_unary, dim=1)
-        yield marginals[:, :num_classes].view(height, width, num_classes)
-        if not present or not iterations:  # nothing is heard from other pixels
-            yield from itertools.repeat(marginals[:, :num_classes].view(height, width, num_classes), iterations)
-            return
-
-        responses = [self._response(kernel, device) for kernel in present]
-        normalizations = [kernel.normalization for kernel in present]
-        filters = join(responses, normalizations)
-        adjoint = join(responses, normalizations, transposed=True) if differentiable else None
-        for _ in range(iterations):
-            messages = _weigh(_Spread.apply(marginals, filters, adjoint), filters, compats)
-            if differentiable:
-                marginals = _Update.apply(messages, negative_unary, filters, adjoint)
-            else:
-                _update(messages, negative_unary, filters, out=marginals)
-            yield marginals[:, :num_classes].view(height, width, num_classes)
-
-    def _response(self, kernel: Kernel, device: torch.device) -> Response:
+    def _response(self, kernel: Kernel, device: torch.device, size: int) -> Response:
         deviations = kernel.deviations
         kept = self._kept.get(type(kernel))
         if kept is not None and kept[0] == deviations and kept[1].norm.device == device:
             return kept[1]
-        response = respond(self.image.to(device), deviations)
+        response = respond(self.image.to(device), deviations, size)
         self._kept[type(kernel)] = deviations, response
         return response
 
 
-def _log_rows(probability: Tensor, more: int) -> Tensor:
-    """(K, H, W) -> the logarithms as rows (N, K + more), those of the classes that fill up being -inf."""
-    columns = probability.float().flatten(1)
-    # In pieces that stay in the cache: whole tensors of this size spend most of their time being given pages.
-    pieces = [
-        F.pad(piece.clamp(min=SMALLEST_PROBABILITY).log().t(), (0, more), value=-torch.inf)
-        for piece in columns.split(PIECE if columns.device.type == "cpu" else columns.shape[1], dim=1)
+def _normalised(responses: Sequence[Response], kernels: Sequence[Kernel], transposed: bool = False) -> list[Lattice]:
+    return [
+        response.normalised(kernel.normalization, transposed)
+        for response, kernel in zip(responses, kernels, strict=True)
     ]
-    return torch.cat(pieces)
 
 
-def _weigh(table: Tensor, filters: Filters, compats: Sequence[Tensor]) -> Tensor:
+def _rows(probability: Tensor, size: int) -> Tensor:
+    """(K, H, W) -> (N, K), so that an entry of a sparse product moves K neighbouring numbers.
+
+    The probabilities, raised to `SMALLEST_PROBABILITY`, are the exponentials of the negative unary, and these are all
+    that a softmax needs of it.
+    """
+    columns = probability.flatten(1)
+    rows = torch.empty(columns.shape[::-1], device=columns.device)
+    for start in range(0, len(rows), size):
+        piece = slice(start, start + size)
+        rows[piece] = columns[:, piece].t().float().clamp(min=SMALLEST_PROBABILITY)
+    return rows
+
+
+def _in_pieces(
+    unary: Tensor, filters: Sequence[Lattice], compats: Sequence[Tensor], wanted: range, size: int
+) -> Iterator[Tensor]:
+    """Mean field inference (Algorithm 1) without gradients: (N, K) -> Q (N, K) after the `wanted` numbers of updates.
+
+    A piece of pixels is sliced, updated and splatted while it is in the cache. Q as a whole is written down only where
+    it is wanted, at last over `unary`.
+    """
+    channels = [_Channel(lattice, compat, unary.shape[1]) for lattice, compat in zip(filters, compats, strict=True)]
+    end = wanted.stop - 1
+    for step in range(wanted.stop):
+        marginals = None
+        if step in wanted:
+            marginals = torch.empty_like(unary) if step < end else unary
+        for i, start in enumerate(range(0, len(unary), size)):
+            piece = slice(start, start + size)
+            updated = _update(unary[piece], [channel.receive(i) for channel in channels] if step else [])
+            if step < end:
+                for channel in channels:
+                    channel.send(i, updated)
+            if marginals is not None:
+                marginals[piece] = updated
+        if marginals is not None:
+            yield marginals
+        if step < end:
+            for channel in channels:
+                channel.exchange()
+
+
+class _Channel:
+    """The messages of one kernel between pieces. What is large is allocated once, see `Rows.multiply`."""
+
+    def __init__(self, lattice: Lattice, compat: Tensor, num_classes: int) -> None:
+        self.lattice = lattice
+        self.compat = compat
+        like = lattice.merge.values
+        touched = [len(piece.vertices) for piece in lattice.pieces]
+        self.splatted = like.new_empty(sum(touched), num_classes)
+        self.parts = self.splatted.split(touched)
+        self.messages, self.spare = like.new_empty(2, len(lattice.merge.offsets) - 1, num_classes)
+
+    def send(self, piece: int, marginals: Tensor) -> None:
+        """(n, K)"""
+        self.parts[piece].copy_(self.lattice.pieces[piece].splat @ marginals)
+
+    def exchange(self) -> None:
+        """All pieces have sent: what they receive from now on is made of it."""
+        table, spare = self.lattice.merge.multiply(self.splatted, self.messages), self.spare
+        for axis in self.lattice.blur:
+            table, spare = axis.multiply(table, spare), table
+        self.messages, self.spare = _weigh(table, self.compat, out=spare), table
+
+    def receive(self, piece: int) -> Tensor:
+        """(n, K)"""
+        return self.lattice.pieces[piece].read(self.messages)
+
+
+def _recorded(
+    unary: Tensor,
+    filters: Sequence[Lattice],
+    adjoints: Sequence[Lattice],
+    compats: Sequence[Tensor],
+    wanted: range,
+) -> Iterator[Tensor]:
+    """Mean field inference as in `_in_pieces`, and with gradients."""
+    marginals = _update(unary, [])
+    for step in range(wanted.stop):
+        if step:
+            messages = [
+                _weigh(_Spread.apply(marginals, lattice, adjoint), compat)
+                for lattice, adjoint, compat in zip(filters, adjoints, compats, strict=True)
+            ]
+            marginals = _Update.apply(unary, filters, adjoints, *messages)
+        if step in wanted:
+            yield marginals
+
+
+def _update(unary: Tensor, messages: Sequence[Tensor]) -> Tensor:
+    """softmax(log(unary) + sum(messages)), all (n, K). The first of the messages is written over."""
+    if not messages:
+        return unary / unary.sum(dim=1, keepdim=True)
+    energy = messages[0]
+    for more in messages[1:]:
+        energy.add_(more)
+    energy.mul_(1 / math.log(2))  # on a processor, PyTorch takes powers of two four times as fast as those of e
+    share = energy.exp2().mul_(unary)
+    total = share.sum(dim=1, keepdim=True)
+    # A softmax first subtracts every pixel's maximum. That costs as much as all of the above: see if it was needed.
+    low, high = torch.aminmax(total)
+    if not (low > SMALLEST_SUM and high < LARGEST_SUM):
+        share = energy.sub_(energy.amax(dim=1, keepdim=True)).exp2_().mul_(unary)
+        total = share.sum(dim=1, keepdim=True)
+    return share.div_(total)
+
+
+def _weigh(table: Tensor, compat: Tensor, out: Tensor | None = None) -> Tensor:
     """The compatibility transform (Algorithm 1), (V, K) -> (V, K): it commutes with `slice`, and vertices are fewer."""
     with torch.autocast(table.device.type, enabled=False):
-        return torch.cat(
-            [
-                part @ ((compat + compat.t()) / -2) if compat.ndim else part * compat
-                for part, compat in zip(table.split(filters.sizes), compats, strict=True)
-            ]
-        )
-
-
-def _update(messages: Tensor, negative_unary: Tensor, filters: Filters, out: Tensor) -> None:
-    """Every pixel reads the messages (V, K), adds its own opinion (N, K), and takes the softmax, written to `out`."""
-    columns, offsets, values = filters.slice
-    count = len(negative_unary)
-    width = len(columns) // count
-    size = PIECE if out.device.type == "cpu" else count  # all three steps on a piece while it is in the cache
-    for start in range(0, count, size):
-        stop = min(start + size, count)
-        entries = slice(start * width, stop * width)
-        piece = Rows(columns[entries], offsets[: stop - start + 1], values[entries])
-        energy = (piece @ messages).add_(negative_unary[start:stop].detach())
-        torch.softmax(energy, dim=1, out=out[start:stop])
+        if compat.ndim:
+            return torch.mm(table, (compat + compat.t()) / -2, out=out)
+        return torch.mul(table, compat, out=out)
 
 
 class _Spread(torch.autograd.Function):
     """Splat and blur: (N, K) -> (V, K)."""
 
     @staticmethod
-    def forward(ctx: Any, marginals: Tensor, filters: Filters, adjoint: Filters | None) -> Tensor:
+    def forward(ctx: Any, marginals: Tensor, lattice: Lattice, adjoint: Lattice) -> Tensor:
         ctx.adjoint = adjoint
-        return filters.blurred(filters.splat @ marginals)
+        return lattice.blurred(lattice.splat(marginals))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        return ctx.adjoint.slice @ ctx.adjoint.blurred(gradient), None, None
+        return ctx.adjoint.slice(ctx.adjoint.blurred(gradient)), None, None
 
 
 class _Update(torch.autograd.Function):
-    """Slice, unary and softmax: (V, K) and (N, K) -> (N, K)."""
+    """Slice, unary and softmax: (N, K), and (V, K) from each kernel -> (N, K)."""
 
     @staticmethod
-    def forward(ctx: Any, messages: Tensor, negative_unary: Tensor, filters: Filters, adjoint: Filters) -> Tensor:
-        marginals = torch.empty_like(negative_unary)
-        _update(messages, negative_unary, filters, out=marginals)
-        ctx.adjoint = adjoint
-        ctx.save_for_backward(marginals)
+    def forward(
+        ctx: Any, unary: Tensor, filters: Sequence[Lattice], adjoints: Sequence[Lattice], *messages: Tensor
+    ) -> Tensor:
+        marginals = _update(unary, [lattice.slice(table) for lattice, table in zip(filters, messages, strict=True)])
+        ctx.adjoints = adjoints
+        ctx.save_for_backward(unary, marginals)
         return marginals
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
-        (marginals,) = ctx.saved_tensors
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        unary, marginals = ctx.saved_tensors
         share = marginals * gradient
         energy = share - marginals * share.sum(dim=1, keepdim=True)
-        return ctx.adjoint.splat @ energy, energy, None, None
+        return energy / unary, None, None, *(adjoint.splat(energy) for adjoint in ctx.adjoints)
 
 
 def unary_from_labels(labels: Tensor, num_classes: int, confidence: float = 0.7) -> Tensor:

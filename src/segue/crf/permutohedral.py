@@ -11,6 +11,7 @@ they are built once and used for as many values as one likes.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from itertools import combinations
 from typing import NamedTuple
 
@@ -21,13 +22,19 @@ from torch import Tensor
 LARGEST_FEATURE = 2.0**17
 """Lattice coordinates are some ten times as large; of the 24 bits of float32 a few must tell neighbours apart."""
 
-# Odd numbers below 2^60 without a pattern: multipliers of a linear hash.
+BLOCK = 1 << 15
+"""Rows of a large product that are computed at a time."""
+
+_REMAINDERS = 8
+"""A vertex's code is this times a number of its cell, plus its remainder, which is 5 at most."""
+
+# Odd numbers below 2^56 without a pattern: multipliers of a linear hash.
 _MULTIPLIERS = (
-    0x9E3779B97F4A7C1,
-    0xBF58476D1CE4E5B,
-    0x94D049BB133111F,
-    0xD6E8FEB86659FD9,
-    0xC2B2AE3D27D4EB5,
+    0x9E3779B97F4A7D,
+    0xBF58476D1CE4E5,
+    0x94D049BB133111,
+    0xD6E8FEB86659FD,
+    0xC2B2AE3D27D4EB,
 )
 
 
@@ -50,115 +57,168 @@ class Rows(NamedTuple):
             include_last_offset=True,
         )
 
+    def multiply(self, dense: Tensor, room: Tensor) -> Tensor:
+        """`self @ dense`, which on a processor is written to `room`, (R, K), where it is large.
+
+        Some megabytes of fresh memory cost more than the product that fills them.
+        """
+        if room.device.type != "cpu" or len(room) <= BLOCK:
+            return self @ dense
+        for start in range(0, len(room), BLOCK):
+            offsets = self.offsets[start : start + BLOCK + 1]
+            entries = slice(*offsets[[0, -1]].tolist())
+            block = Rows(self.columns[entries], offsets - offsets[0], self.values[entries])
+            room[start : start + BLOCK] = block @ dense
+        return room
+
+
+class Piece(NamedTuple):
+    """The part of the lattice that n neighbouring points touch, its P vertices numbered among themselves.
+
+    What a piece reads and writes is small and dense, so that it stays in a processor's cache from one step to the next.
+    """
+
+    vertices: Tensor  # (P,) int32: their numbers in the whole lattice
+    splat: Rows  # (P, n): points to vertices
+    slice: Rows  # (n, P): vertices to points; the transpose of `splat`, d + 1 entries in every row
+
+    def read(self, table: Tensor) -> Tensor:
+        """(V, K) -> (n, K)."""
+        return self.slice @ table.index_select(0, self.vertices)
+
 
 class Lattice(NamedTuple):
     """The three stages of the filter. A kernel's raw response is slice @ blur[-1] @ ... @ blur[0] @ splat."""
 
-    splat: Rows  # (V, N): points to vertices
+    pieces: tuple[Piece, ...]
+    merge: Rows  # (V, all P): sums what the pieces have in common
     blur: tuple[Rows, ...]  # d + 1 of (V, V), each symmetric; their order matters where vertices are missing
-    slice: Rows  # (N, V): vertices to points; the transpose of `splat`, d + 1 entries in every row
+
+    def splat(self, values: Tensor) -> Tensor:
+        """(N, K) -> (V, K)."""
+        parts = values.split([len(piece.slice.offsets) - 1 for piece in self.pieces])
+        return self.merge @ torch.cat([piece.splat @ part for piece, part in zip(self.pieces, parts, strict=True)])
+
+    def blurred(self, table: Tensor) -> Tensor:
+        """(V, K) -> (V, K)."""
+        for axis in self.blur:
+            table = axis @ table
+        return table
+
+    def slice(self, table: Tensor) -> Tensor:
+        """(V, K) -> (N, K)."""
+        return torch.cat([piece.read(table) for piece in self.pieces])
 
 
-def build_lattice(features: Tensor, count: int) -> Lattice:
-    """The lattice of N = `count` points.
+def build_lattice(features: Tensor, count: int, size: int) -> Lattice:
+    """The lattice of N = `count` points, in pieces of `size`.
 
     features: (d, N or more) float32, divided by the deviations: the kernel is exp(-|f_i - f_j|^2 / 2). Points beyond
         the first N have no value; they only put vertices where the blur may pass.
     Raises ValueError where features are so large that float32 cannot place them.
     """
     d, n = features.shape
-    device = features.device
     reach = features.abs().amax().item()
     if not reach <= LARGEST_FEATURE:
         raise ValueError(
             f"the picture spans {reach:.3g} deviations, but float32 tells at most {LARGEST_FEATURE:.0f} apart; "
             "raise sxy or srgb"
         )
-    cells, orders, weights = _simplices(features)
+    starts = range(0, count, size)
+    simplices = [_enclosing(features[:, start:end]) for start, end in zip(starts, [*starts[1:], n], strict=True)]
+    strides, dtype = _strides([cells for cells, _, _ in simplices])
+    corners = _corners(strides, dtype, features.device)
+    largest = min(size, count) + n - count
+    owners = torch.arange(largest, dtype=torch.int32, device=features.device).repeat_interleave(d + 1)
+
     # The filter's scale 1 / (1 + 2^-d) is split evenly, so that `slice` is the transpose of `splat`.
-    weights *= (1 + 2.0**-d) ** -0.5
-    weights[:, count:] = 0
-    strides, dtype = _strides(cells)
-    base = torch.zeros(n, dtype=dtype, device=device)
-    for cell, stride in zip(cells, strides, strict=True):
-        base += cell.to(dtype) * stride
+    scale = (1 + 2.0**-d) ** -0.5
+    codes, parts = [], []
+    for start, (cells, orders, weights) in zip(starts, simplices, strict=True):
+        base = torch.zeros_like(orders, dtype=dtype)
+        for cell, stride in zip(cells, strides, strict=True):
+            base.add_(cell, alpha=stride)
+        points = corners.index_select(0, orders).add_(base[:, None])
+        code, splat, slice_ = _number(points, weights.mul_(scale), owners, min(size, count - start))
+        codes.append(code)
+        parts.append((splat, slice_))
 
-    # The coordinates of vertex k leave remainder k when divided by d + 1, so that vertices of different k never
-    # coincide. Each k is numbered by itself: sort the codes and count where they change; the sorted points are the
-    # rows of `splat`.
-    columns = torch.empty(d + 1, n, dtype=torch.int32, device=device)
-    values = torch.empty(d + 1, n, device=device)
-    vertices = torch.empty(d + 1, n, dtype=torch.int32, device=device)
-    changed = torch.ones(n, dtype=torch.bool, device=device)
-    codes: list[Tensor] = []
-    starts: list[Tensor] = []
-    total = 0
-    for k, lower in enumerate(_steps_down(strides, dtype, device)):
-        code, points = torch.sort(base + lower.index_select(0, orders), stable=True)
-        torch.ne(code[1:], code[:-1], out=changed[1:])
-        start = changed.nonzero()[:, 0]
-        vertices[k].scatter_(0, points, torch.cumsum(changed, 0, dtype=torch.int32).add_(total - 1))
-        columns[k].copy_(points)
-        torch.index_select(weights[k], 0, columns[k], out=values[k])
-        codes.append(code[start])
-        starts.append(start.int() + k * n)
-        total += len(start)
-
-    end = torch.tensor([(d + 1) * n], dtype=torch.int32, device=device)
-    splat = Rows(columns.clamp_(max=count - 1).view(-1), torch.cat([*starts, end]), values.view(-1))
-    regular = torch.arange(0, (d + 1) * count + 1, d + 1, dtype=torch.int32, device=device)
-    slice_ = Rows(vertices[:, :count].t().reshape(-1), regular, weights[:, :count].t().reshape(-1))
-    return Lattice(splat, tuple(_blur(codes, strides, axis) for axis in range(d + 1)), slice_)
+    # A vertex that several pieces touch is still one vertex.
+    together, places = torch.sort(torch.cat(codes), stable=True)
+    distinct, numbers, counts = torch.unique_consecutive(together, return_inverse=True, return_counts=True)
+    vertices = torch.empty_like(places, dtype=torch.int32).scatter_(0, places, numbers.int())
+    merge = Rows(places.int(), _offsets(counts), torch.ones(len(places), device=features.device))
+    touched = vertices.split([len(code) for code in codes])
+    pieces = tuple(Piece(own, splat, slice_) for own, (splat, slice_) in zip(touched, parts, strict=True))
+    return Lattice(pieces, merge, tuple(_blur(distinct, strides, axis) for axis in range(d + 1)))
 
 
-def _strides(cells: Tensor) -> tuple[list[int], torch.dtype]:
-    """(d, N) -> d factors such that the code sum(cell * factor) differs between cells, and the codes' integer type."""
-    low, high = torch.aminmax(cells, dim=1)
-    strides, size = [], 1
+def _number(codes: Tensor, weights: Tensor, owners: Tensor, count: int) -> tuple[Tensor, Rows, Rows]:
+    """The corners of n points, (n, d + 1) codes and weights -> the P distinct codes in order, `splat` and `slice`.
+
+    owners: (n (d + 1) or more,) whose corner each one is. count: points from this one on have no value.
+    """
+    # Corners that have one code are one vertex: sorted, they are its row of `splat`.
+    together, places = torch.sort(codes.view(-1), stable=True)
+    distinct, numbers, counts = torch.unique_consecutive(together, return_inverse=True, return_counts=True)
+    weights[count:] = 0
+    points = owners.index_select(0, places).clamp_(max=count - 1)
+    splat = Rows(points, _offsets(counts), weights.view(-1).index_select(0, places))
+
+    width = codes.shape[1]
+    columns = torch.empty_like(places, dtype=torch.int32).scatter_(0, places, numbers.int())
+    regular = torch.arange(0, width * count + 1, width, dtype=torch.int32, device=codes.device)
+    return distinct, splat, Rows(columns[: width * count], regular, weights[:count].view(-1))
+
+
+def _offsets(counts: Tensor) -> Tensor:
+    """Where the rows with so many entries begin, and where the last one ends."""
+    return F.pad(torch.cumsum(counts, 0, dtype=torch.int32), (1, 0))
+
+
+def _strides(cells: Sequence[Tensor]) -> tuple[list[int], torch.dtype]:
+    """(d, n) each -> d factors such that the code sum(cell * factor) differs between cells, and the type for codes.
+
+    Codes are multiples of `_REMAINDERS`: below, a vertex's remainder has its place.
+    """
+    bounds = [torch.aminmax(piece, dim=1) for piece in cells]
+    low = torch.stack([bound.min for bound in bounds]).amin(0)
+    high = torch.stack([bound.max for bound in bounds]).amax(0)
+    strides, size = [], _REMAINDERS
     # Vertices lie up to one cell lower than the simplex, and their neighbours one more to either side.
     for span in (high - low + 4).tolist():
         strides.append(size)
         size *= span
-    if size < 2**30:
+    # A picture need not begin at cell zero, but what wraps around keeps its distance from the others.
+    if size < 2**31:
         return strides, torch.int32
     if size < 2**62:
         return strides, torch.int64
     # Too many cells to be counted. Codes wrap around instead, as hashes; that two of V vertices share one has a
-    # chance of V^2 / 2^65, below 1e-5 for any picture.
-    return list(_MULTIPLIERS[: len(strides)]), torch.int64
+    # chance of V^2 / 2^62, below 1e-4 for any picture.
+    return [multiplier * _REMAINDERS for multiplier in _MULTIPLIERS[: len(strides)]], torch.int64
 
 
-def _steps_down(strides: list[int], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """(d + 1, orders): what vertex k's code has less than the simplex's, by the order of the point's coordinates.
+def _corners(strides: list[int], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """(orders, d + 1): what vertex k's code has more than the cell's, by the order of the point's coordinates.
 
     Coordinate i of vertex k is (d + 1) * cell_i + k, less d + 1 where rank_i > d - k (the canonical simplex, p. 4).
     """
     d = len(strides)
     places = (d + 1) ** torch.arange(d)
-    ranks = torch.arange((d + 1) ** d) // places[:, None] % (d + 1)  # (d, orders): the digits of an order
-    below = ranks > d - torch.arange(d + 1)[:, None, None]  # (d + 1, d, orders)
-    return -(below * torch.tensor(strides)[:, None]).sum(1).to(device, dtype)
+    ranks = torch.arange((d + 1) ** d)[:, None] // places % (d + 1)  # (orders, d): the digits of an order
+    k = torch.arange(d + 1)
+    below = ranks[:, None] > d - k[:, None]  # (orders, d + 1, d)
+    return (k - (below * torch.tensor(strides)).sum(2)).to(device, dtype)
 
 
-def _simplices(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """(d, N) -> cells (d, N) int32, orders (N,) int32, barycentric weights (d + 1, N) float32.
+def _enclosing(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """(d, n) -> cells (d, n) int32, orders (n,) int32, barycentric weights (n, d + 1) float32.
 
     (d + 1) * cells are the first d coordinates of the simplex's vertex with remainder 0; an order is the number whose
     digits, in base d + 1, are the ranks of the point's coordinates; weight k belongs to the vertex with remainder k.
     """
     d, n = features.shape
-    cells = torch.empty(d, n, dtype=torch.int32, device=features.device)
-    orders = torch.empty(n, dtype=torch.int32, device=features.device)
-    weights = torch.empty(d + 1, n, device=features.device)
-    size = 1 << 15 if features.device.type == "cpu" else n  # some 100 passes over a piece: keep it in the cache
-    for i in range(0, n, size):
-        piece = slice(i, min(i + size, n))
-        _enclosing(features[:, piece], cells[:, piece], orders[piece], weights[:, piece])
-    return cells, orders, weights
-
-
-def _enclosing(features: Tensor, cells: Tensor, orders: Tensor, weights: Tensor) -> None:
-    d = len(features)
     # Of the whole filter, in lattice units (p. 6). This and the sums below are rounded to float32 in the order of
     # the authors' program: points on the border of two simplices, which whole pixels often are, then fall to the same
     # side.
@@ -166,7 +226,7 @@ def _enclosing(features: Tensor, cells: Tensor, orders: Tensor, weights: Tensor)
     scaled = [features[j] * (deviation / math.sqrt((j + 1) * (j + 2))) for j in range(d)]
 
     # Onto the plane where d + 1 coordinates sum to zero (p. 5). Sums run from the last feature to the first.
-    elevated = torch.empty(d + 1, features.shape[1], device=features.device)
+    elevated = torch.empty(d + 1, n, device=features.device)
     total = torch.zeros_like(scaled[0])
     for j in range(d, 0, -1):
         torch.sub(total, j * scaled[j - 1], out=elevated[j])
@@ -176,20 +236,20 @@ def _enclosing(features: Tensor, cells: Tensor, orders: Tensor, weights: Tensor)
     nearest = torch.round(elevated * (1 / (d + 1)))
     excess = nearest.sum(0).to(torch.int8)
     rest = elevated - nearest * (d + 1)
-    rank = torch.zeros(d + 1, features.shape[1], dtype=torch.int8, device=features.device)
-    for i, j in combinations(range(d + 1), 2):
-        less = (rest[i] < rest[j]).view(torch.int8)
-        rank[i] += less
-        rank[j] += 1 - less
+    # A coordinate's rank is the number of larger ones. Of every pair one counts for the other: begin with the first for
+    # the second, which also decides ties.
+    rank = torch.arange(d + 1, dtype=torch.int8, device=features.device)[:, None].repeat(1, n)
+    for apart in range(1, d + 1):
+        less = (rest[:-apart] < rest[apart:]).view(torch.int8)
+        rank[:-apart] += less
+        rank[apart:] -= less
 
     # Rounding left the plane by `excess` steps: move the coordinates that rounding moved most.
     rank += excess
     wrap = (rank < 0).view(torch.int8) - (rank > d).view(torch.int8)
-    rank += wrap * (d + 1)
+    rank.add_(wrap, alpha=d + 1)
     nearest += wrap
-    cells.copy_(nearest[:d])
-
-    orders.zero_()
+    orders = torch.zeros(n, dtype=torch.int32, device=features.device)
     for i in range(d):
         orders.add_(rank[i], alpha=(d + 1) ** i)
 
@@ -198,32 +258,33 @@ def _enclosing(features: Tensor, cells: Tensor, orders: Tensor, weights: Tensor)
     falling = list(rest.unbind())
     for i, j in combinations(range(d + 1), 2):
         falling[i], falling[j] = torch.maximum(falling[i], falling[j]), torch.minimum(falling[i], falling[j])
-    torch.add(falling[d], 1 - falling[0], out=weights[0])
-    for k in range(1, d + 1):
-        torch.sub(falling[d - k], falling[d - k + 1], out=weights[k])
+    weights = [falling[d] + (1 - falling[0]), *(falling[d - k] - falling[d - k + 1] for k in range(1, d + 1))]
+    return nearest[:d].int(), orders, torch.stack(weights, dim=1)
 
 
-def _blur(codes: list[Tensor], strides: list[int], axis: int) -> Rows:
-    """Direction `axis`: every vertex takes half of either neighbour, those at +-(1, ..., 1, -d, 1, ..., 1)."""
-    d = len(strides)
-    device = codes[0].device
-    starts = [0, *torch.cumsum(torch.tensor([len(code) for code in codes]), 0).tolist()]
+def _blur(codes: Tensor, strides: list[int], axis: int) -> Rows:
+    """Direction `axis`: every vertex takes half of either neighbour, those at +-(1, ..., 1, -d, 1, ..., 1).
+
+    codes: (V,) in order.
+    """
+    d, count = len(strides), len(codes)
     stride = strides[axis] if axis < d else 0
-    near = torch.full((starts[-1], 3), -1, dtype=torch.int32, device=device)
-    near[:, 0] = torch.arange(starts[-1], dtype=torch.int32, device=device)
-    for k in range(d + 1):
-        # From remainder d one comes to remainder 0 of the next cell in every coordinate but `axis`, whose cell stays;
-        # from any other, cells stay and that of `axis` falls by one.
-        following = (k + 1) % (d + 1)
-        wanted = codes[k] - stride + (sum(strides) if k == d else 0)
-        found = torch.searchsorted(codes[following], wanted, out_int32=True).clamp_(max=len(codes[following]) - 1)
-        hit = codes[following][found] == wanted
-        here = (hit.nonzero()[:, 0] + starts[k]).int()
-        there = found[hit] + starts[following]
-        near[here, 1] = there
-        near[there, 2] = here
-    present = near >= 0
-    halves = torch.tensor([1.0, 0.5, 0.5], device=device).expand(near.shape)
-    offsets = torch.zeros(len(near) + 1, dtype=torch.int32, device=device)
-    torch.cumsum(present.sum(1), 0, out=offsets[1:])
-    return Rows(near[present], offsets, halves[present])
+    # One neighbour has the next remainder, and a cell less in `axis`. After remainder d comes 0 in the next cell.
+    last = (codes % _REMAINDERS == d).to(codes.dtype)
+    wanted = (codes + (1 - stride)).add_(last, alpha=sum(strides) - (d + 1))
+    # Sorted together, a code that is wanted stands right before the one that wants it. This takes half the time of
+    # looking each one up.
+    together, places = torch.sort(torch.cat([codes, wanted]), stable=True)
+    pairs = (together[1:] == together[:-1]).nonzero()[:, 0]
+    found = places.index_select(0, pairs)
+    seeker = places.index_select(0, pairs + 1).sub_(count)
+
+    # A missing neighbour is the vertex itself, with nothing of it: rows of one length need no counting.
+    near = torch.arange(count, dtype=torch.int32, device=codes.device)[:, None].repeat(1, 3)
+    shares = torch.zeros(count, 3, device=codes.device)
+    shares[:, 0] = 1
+    for side, vertex, neighbour in ((1, seeker, found), (2, found, seeker)):
+        near[:, side].scatter_(0, vertex, neighbour.int())
+        shares[:, side].index_fill_(0, vertex, 0.5)
+    regular = torch.arange(0, 3 * count + 1, 3, dtype=torch.int32, device=codes.device)
+    return Rows(near.view(-1), regular, shares.view(-1))
