@@ -33,14 +33,14 @@ LAYERS = {
     "recipe": {"schedule", "losses"},
     "run": {
         "recipe", "training", "evaluation", "prediction", "model", "models", "backbones", "data", "initialise",
-        "report", "pictures", "progress", "feed", "history", "",
+        "report", "pictures", "progress", "feed", "history", "log", "",
     },
     "feed": {"data", "progress", "recipe", "training"},
     "data_speed": {"recipe", "data", "evaluation", "feed", "prediction", "progress", "run", "training"},
     "apply": {"recipe", "prediction", "model", "data", "progress", "sharpening"},
     "anomalies": {"explain", "prediction"},
     "assessment": {
-        "anomalies", "apply", "evaluation", "explain", "prediction", "model", "data", "report", "pictures", "progress", "metrics", "sharpening",
+        "anomalies", "apply", "evaluation", "explain", "log", "recipe", "prediction", "model", "data", "report", "pictures", "progress", "metrics", "sharpening",
     },
     "predicting": {
         "evaluation", "model", "prediction", "pictures", "progress", "rasters", "reading", "sharpening",
@@ -51,6 +51,8 @@ LAYERS = {
     "field": {"models"},
     "figures": {"field", "models"},
     "history": set(),
+    "log": set(),
+    "seeds": {"log", "report", "run"},
     "scheduling": {"data", "recipe", "report", "schedule", ""},
     "explain": {
         "apply", "crf", "data", "field", "figures", "history", "layers", "model", "models", "pictures", "prediction",
@@ -59,7 +61,7 @@ LAYERS = {
     "listing": {"recipe", "figures", "data", "backbones"},
     "check": {"data", "pictures", "progress", "reading", "report"},
     "cli": {
-        "assessment", "check", "data", "data_speed", "explain", "importing", "listing", "model", "models",
+        "assessment", "seeds", "check", "data", "data_speed", "explain", "importing", "listing", "model", "models",
         "predicting", "progress", "recipe", "report", "run", "scheduling", "tuning",
     },
     "__main__": {"cli"},

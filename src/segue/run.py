@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import inspect
-import io
 import json
 import math
 import platform
@@ -22,17 +20,18 @@ from accelerate import Accelerator
 from accelerate.utils import ProjectConfiguration
 
 import segue
-from segue import recipe as recipes
 from segue import history, report
+from segue import recipe as recipes
 from segue.backbones import read_state
 from segue.data import DATASETS, DataSet, Understood, open_split, short_name, understand_own
-from segue.data.levels import is_usual, mean_and_deviation
 from segue.data.held_out import hold_out, labels_without
+from segue.data.levels import is_usual, mean_and_deviation
 from segue.evaluation import Evaluation
 from segue.feed import balance_classes, keep_pictures, training_samples
 from segue.files import write_json, write_text
 from segue.initialise import class_dimensions, initialise
 from segue.labels import Labels
+from segue.log import write_log
 from segue.model import FETCHED, Card, Model, ModelError, load
 from segue.models import MODELS, Network, create
 from segue.options import DataOptions, Recipe
@@ -357,9 +356,7 @@ def _flat(tables: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 class _Watcher:
     """Shows progress, and keeps the run's log and pictures up to date."""
 
-    def __init__(
-        self, folder: Path, recipe: Recipe, labels: Labels, line: ProgressLine, network: Network[Any]
-    ) -> None:
+    def __init__(self, folder: Path, recipe: Recipe, labels: Labels, line: ProgressLine, network: Network[Any]) -> None:
         self.folder, self.recipe, self.labels, self.line, self.network = folder, recipe, labels, line, network
 
     def stepped(self, tick: Tick) -> None:
@@ -417,14 +414,3 @@ class _Watcher:
                 ("Classes", folder / "labels.png"),
             ],
         )
-
-
-def write_log(rows: Sequence[Mapping[str, float]], path: Path) -> None:
-    """The log as CSV, one row per validation; numbers in full, so that equal runs have equal files."""
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({key: int(value) if float(value).is_integer() else repr(value) for key, value in row.items()})
-    write_text(path, text.getvalue())

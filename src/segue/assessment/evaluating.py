@@ -84,8 +84,9 @@ def evaluate_run(
     boundary: the boundary F-measures as well, which take long.
     cells: the class whose regions are measured by V-rand and V-info; "" for none.
 
-    Writes tables, pictures and a page to RUN/evaluation/SPLIT, or SPLIT-crf. Several processes, as `torchrun` starts
-    them, share the pictures; the first one writes, and None is what the others return.
+    Writes tables, pictures and a page to RUN/evaluation/SPLIT (DATA-SPLIT for other data, SPLIT-crf with the CRF).
+    Several processes, as `torchrun` starts them, share the pictures; the first one writes, and None is what the others
+    return.
     """
     team = Team.joined(device)
     model = load(run, team.device or None)
@@ -96,7 +97,7 @@ def evaluate_run(
     found = _look(predictor, pictures, model, team, line, batch=batch, boundary=boundary, cells=label)
     if not team.first:
         return None
-    folder = Path(out) if out else Path(run) / "evaluation" / (split if crf is None else f"{split}-crf")
+    folder = Path(out) if out else evaluation_folder(run, split, data, crf=crf is not None)
     interval = miou_interval(found.evaluation.picture_counts())
     extremes = _extremes(found.evaluation, predictor, pictures, line)
     found.thumbnails |= extremes.large()
@@ -115,6 +116,12 @@ def evaluate_run(
         _draw_updates(predictor, model, pictures, inference, folder)
     line.finish()
     return Assessed(found.evaluation, interval, model.labels, folder)
+
+
+def evaluation_folder(run: str | Path, split: str, data: str = "", *, crf: bool = False) -> Path:
+    """Where an evaluation is written by default."""
+    name = f"{Path(data).expanduser().name}-{split}" if data else split
+    return Path(run) / "evaluation" / (f"{name}-crf" if crf else name)
 
 
 def _class_of(labels: Labels, name: str) -> int | None:

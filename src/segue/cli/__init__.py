@@ -14,7 +14,9 @@ from cyclopts import CycloptsError
 from segue.cli import (  # noqa: F401  # verbs register
     anomalies,
     benchmark,
+    calibrate,
     check,
+    compare,
     convert,
     data,
     download,

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from segue.cli.app import Given, app
+from segue.cli.app import Given, app, positive
 from segue.options import Recipe
 
 RecipeKeys = Annotated[Recipe, Parameter(name="*", show_default=True)]
@@ -24,6 +24,7 @@ def train(
     init: str = "",
     resume: str = "",
     change_recipe: bool = False,
+    seeds: int = 1,
     recipe: RecipeKeys = Recipe(),  # noqa: B008  # frozen, and what cyclopts reads the options from
 ) -> None:
     """Train a network.
@@ -46,6 +47,8 @@ def train(
         A run's folder to go on with.
     change_recipe
         Go on although the recipe has changed.
+    seeds
+        Train so many times, from one seed after the other, and say mean and deviation.
     recipe
         Any key of the recipe.
     """
@@ -55,11 +58,16 @@ def train(
     if resume:
         if what or init:
             raise ValueError("--resume goes on with a run as it is: drop the recipe, the network and --init")
+        if seeds != 1:
+            raise ValueError("--resume goes on with one run: drop --seeds")
         finished = run.resume(resume, changes, change_recipe=change_recipe, command=sys.argv)
     else:
         if not what:
             raise ValueError("say what to train: a network or a recipe (`segue list recipes`, `segue list networks`)")
         chosen = chosen_recipe(what, changes)
+        if seeds != 1:
+            _train_seeds(chosen, positive("seeds", seeds), out, init)
+            return
         finished = run.begin(chosen, out=out, init=init, command=sys.argv)
     if int(os.environ.get("RANK", "0")) == 0:
         if finished.result.signal:
@@ -68,6 +76,18 @@ def train(
             print(f"{finished.folder}: best mIoU {finished.result.best:.4f}; open {finished.folder / 'report.html'}")
     if finished.result.signal:
         sys.exit(128 + finished.result.signal)
+
+
+def _train_seeds(recipe: Recipe, seeds: int, out: str, init: str) -> None:
+    from segue.seeds import train_seeds
+
+    series = train_seeds(recipe, seeds, out=out, init=init, command=sys.argv)
+    if int(os.environ.get("RANK", "0")) == 0:
+        print(series.lines())
+        if series.signal:
+            print(f"stopped; go on with the last one: segue train --resume {series.runs[-1].folder}")
+    if series.signal:
+        sys.exit(128 + series.signal)
 
 
 def chosen_recipe(what: str, changes: Mapping[str, Any]) -> Recipe:

@@ -16,7 +16,6 @@ from segue.pictures import fitted, resized, thinned
 from segue.report.canvas import QUIET, RULE, Canvas
 from segue.report.measures import as_number, in_percent
 from segue.report.plotting import COLOURS, drawn, named, quieted
-from segue.report.text import escaped
 
 COLUMNS = {
     "auroc": "AUROC",
@@ -64,33 +63,6 @@ def _cell(row: Mapping[str, object], key: str) -> str:
         return in_percent(value)
     far = max(as_number(row.get(f"{key}_high")) - value, value - as_number(row.get(f"{key}_low")))
     return in_percent(value) + (f" ± {100 * far:.2f}" if far >= 0.00005 else "")
-
-
-def text_lines(cells: Sequence[Sequence[str]]) -> str:
-    """Cells as a table for terminals."""
-    widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
-    return "\n".join(
-        "   ".join(
-            [line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))]
-        ).rstrip()
-        for line in cells
-    )
-
-
-def markdown_lines(cells: Sequence[Sequence[str]]) -> str:
-    """Cells as a table in Markdown."""
-    rule = ["---", *("---:" for _ in cells[0][1:])]
-    return "\n".join(f"| {' | '.join(line)} |" for line in (cells[0], rule, *cells[1:])) + "\n"
-
-
-def html_lines(cells: Sequence[Sequence[str]]) -> str:
-    """Cells as a table in HTML."""
-    head = "".join(f"<th>{escaped(cell)}</th>" for cell in cells[0])
-    body = "\n".join(
-        f'<tr><th scope="row">{escaped(line[0])}</th>{"".join(f"<td>{escaped(cell)}</td>" for cell in line[1:])}</tr>'
-        for line in cells[1:]
-    )
-    return f'<div class="wide"><table><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table></div>'
 
 
 def detection_picture(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], chance: float, path: Path) -> None:

@@ -43,7 +43,8 @@ def predictions_picture(samples: Sequence[Panel], labels: Labels, path: Path) ->
     margin, gap, head = 30, 14, 38
     sizes = [fitted(sample.predicted.shape, (PANEL_HEIGHT, PANEL_WIDTH)) for sample in samples]
     width = 2 * margin + len(titles) * PANEL_WIDTH + (len(titles) - 1) * gap
-    entries, more = _legend_entries(samples, labels)
+    maps = [one for sample in samples for one in (sample.truth, sample.predicted) if one is not None]
+    entries, more = legend_entries(maps, labels)
     legend_rows, per_row = _legend_shape(entries, width - 2 * margin)
     height = 64 + sum(size[0] + head + gap for size in sizes) + 24 + 34 * (legend_rows + 1 + (more > 0)) + margin
     canvas = Canvas(width, height)
@@ -94,15 +95,15 @@ def _panel_picture(sample: Panel, title: str, labels: Labels, size: tuple[int, i
     if title == "image":
         return resized(image, size)
     if title == "prediction":
-        return _with_hatching(labels.colours(predicted), predicted == IGNORE, size)
+        return with_hatching(labels.colours(predicted), predicted == IGNORE, size)
     if sample.truth is None:
         return None
     truth = thinned(sample.truth, size)
     picture = labels.colours(truth) if title == "truth" else errors(image, truth, predicted)
-    return _with_hatching(picture, truth == IGNORE, size)
+    return with_hatching(picture, truth == IGNORE, size)
 
 
-def _with_hatching(picture: np.ndarray, unknown: np.ndarray, size: tuple[int, int]) -> Image.Image:
+def with_hatching(picture: np.ndarray, unknown: np.ndarray, size: tuple[int, int]) -> Image.Image:
     """A picture at its size in the report, hatched where the classes are unknown: black would be taken for a class."""
     there = resized(picture, size, smooth=False)
     hatched = Image.fromarray(unknown.astype(np.uint8) * 255).resize(there.size, Image.Resampling.NEAREST)
@@ -110,13 +111,11 @@ def _with_hatching(picture: np.ndarray, unknown: np.ndarray, size: tuple[int, in
     return there
 
 
-def _legend_entries(samples: Sequence[Panel], labels: Labels) -> tuple[list[int], int]:
-    """Classes to name, in their order, and how many that occur had to be left out."""
+def legend_entries(maps: Sequence[np.ndarray], labels: Labels) -> tuple[list[int], int]:
+    """Classes to name, in their order, and how many that occur had to be left out. maps: (H, W) classes."""
     counts = np.zeros(256, dtype=np.int64)
-    for sample in samples:
-        for classes in (sample.truth, sample.predicted):
-            if classes is not None:
-                counts += np.bincount(classes.reshape(-1), minlength=256)
+    for classes in maps:
+        counts += np.bincount(classes.reshape(-1), minlength=256)
     if labels.num_classes <= 24:
         return list(range(labels.num_classes)), 0
     occurring = [label for label in range(labels.num_classes) if counts[label]]

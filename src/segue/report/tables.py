@@ -69,7 +69,7 @@ def html_table(class_rows: Sequence[Mapping[str, object]], summary: Mapping[str,
     for index, row in enumerate(class_rows):
         name, *cells = _cells(row, columns)
         numbers = [as_number(row.get(key)) for key in keys]
-        swatch = _swatch_html(row.get("colour"))
+        swatch = swatch_html(row.get("colour"))
         fields = [f'<th scope="row" data-value="{index}">{swatch}{escaped(name)}</th>']
         for key, cell, number in zip(keys, cells, numbers, strict=True):
             value = "" if math.isnan(number) else f"{number:.6g}"
@@ -131,7 +131,8 @@ def _escape_markdown(text: str) -> str:
     return "".join(f"\\{one}" if one in "\\`*_[]<>|#~$&" else one for one in text)
 
 
-def _swatch_html(colour: object) -> str:
+def swatch_html(colour: object) -> str:
+    """A small square of a colour, (red, green, blue); nothing for what is no colour."""
     if not isinstance(colour, Sequence) or len(colour) != 3:
         return ""
     red, green, blue = (int(channel) for channel in colour)
