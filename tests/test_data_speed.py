@@ -41,7 +41,7 @@ def test_every_stage_is_measured_with_the_network(recipe):
     speed = data_speed.measure(recipe, seconds=0.05)
     assert speed.pictures == 15
     assert speed.size == (48, 64)
-    assert (speed.crop, speed.batch, speed.workers, speed.cache) == ((32, 32), 4, 0, "auto")
+    assert (speed.crop, speed.batch, speed.workers, speed.cache) == ((32, 32), 4, 0, "ram")
     assert 0 < speed.kept < speed.read  # it is not decoded again
     assert min(speed.augment, speed.collate, speed.first, speed.later) > 0
     assert speed.step > 0

@@ -16,7 +16,6 @@ from accelerate import Accelerator
 
 from segue import recipe as recipes
 from segue.data import DataSet, open_split
-from segue.data.cache import KeptDataSet
 from segue.data.loading import TrainingSamples, collate, training_loader, training_positions
 from segue.data.source import PairStamp, read_pair
 from segue.data.transforms import augment
@@ -86,26 +85,26 @@ def measure(recipe: Recipe, *, step_ms: float = 0.0, seconds: float = 3.0) -> Da
     recipe = recipes.resolve_crop(recipe, data.image(0).shape[:2])
     read, augmented, collated = _stages(data, recipe, seconds)
     kept, _ = keep_pictures(data, data, replace(recipe.data, val=recipe.data.train), accelerator, lambda text: None)
-    workers = loader_workers(recipe, accelerator)
+    beside_processor = accelerator.device.type == "cpu" and not step_ms
+    workers = loader_workers(recipe, 1, beside_processor=beside_processor)
     samples = training_samples(recipe, kept, Balance(None, None))
     first, later = _loader(samples, recipe.training.batch, workers, seconds)
     if step_ms:
         step, waiting = step_ms, _wait_beside(samples, recipe.training.batch, workers, step_ms, seconds)
     else:
         step, waiting = _wait_for_network(samples, recipe, accelerator, workers, seconds)
-    is_kept = isinstance(kept, KeptDataSet)
     image = data.image(0)
     return DataSpeed(
         pictures=len(data),
         size=(image.shape[0], image.shape[1]),
         crop=recipe.augment.crop,
-        cache=str(recipe.data.cache) if is_kept else "off",
+        cache="off" if kept is data else "disk" if recipe.data.cache == "disk" else "ram",
         workers=workers,
         cores=cores(),
-        beside_processor=accelerator.device.type == "cpu" and not step_ms,
+        beside_processor=beside_processor,
         batch=recipe.training.batch,
         read=read,
-        kept=_milliseconds(lambda index: read_pair(kept, index), len(data), seconds) if is_kept else None,
+        kept=_milliseconds(lambda index: read_pair(kept, index), len(data), seconds) if kept is not data else None,
         augment=augmented,
         collate=collated,
         first=first,
@@ -249,19 +248,23 @@ class _Stopwatch:
 def report_lines(speed: DataSpeed) -> list[str]:
     """What was measured, as a table, and what to do about it."""
     height, width = speed.size
-    rows = [
+    rows: list[tuple[str, float | None, str]] = [
         ("read and decode", speed.read, f"{width}x{height}, picture and mask"),
         ("take from the cache", speed.kept, f"data.cache = {speed.cache}"),
         ("augment", speed.augment, f"to {speed.crop[1]}x{speed.crop[0]}"),
         ("collate", speed.collate, f"batches of {speed.batch}"),
     ]
-    lines = [f"{'one process':24}{'ms per picture':>16}{'pictures/s':>12}"]
-    lines += [f"{name:24}{ms:>16.2f}{1000 / ms:>12.0f}  {what}" for name, ms, what in rows if ms is not None]
     workers = f"{speed.workers} worker{'' if speed.workers == 1 else 's'}"
-    lines.append(f"{f'loader, {workers}':24}{1000 / speed.later:>16.2f}{speed.later:>12.0f}")
+    rows.append((f"loader, {workers}", 1000 / speed.later, ""))
     if speed.kept is not None:
-        lines.append(f"{'  in the first epoch':24}{1000 / speed.first:>16.2f}{speed.first:>12.0f}")
-    lines.append(f"{'network':24}{speed.step / speed.batch:>16.2f}{speed.wanted:>12.0f}  {speed.step:.0f} ms a step")
+        rows.append(("  in the first epoch", 1000 / speed.first, ""))
+    rows.append(("network", speed.step / speed.batch, f"{speed.step:.0f} ms a step"))
+    lines = [f"{'one process':24}{'ms per picture':>16}{'pictures/s':>12}"]
+    lines += [
+        f"{name:24}{ms:>16.2f}{1000 / ms:>12,.{0 if ms < 100 else 1}f}  {what}".rstrip()
+        for name, ms, what in rows
+        if ms is not None
+    ]
     lines.append(f"The network waits {speed.waiting:.1%} of its time. {advice(speed)}")
     return lines
 

@@ -154,7 +154,9 @@ def _run(recipe: Recipe, *, out: str, init: str, command: Sequence[str], checkpo
         accelerator=accelerator,
         watcher=watcher,
         keep=lambda best, row: Model(best, replace(card, measured=dict(row))).save(folder / "model"),
-        workers=loader_workers(recipe, accelerator),
+        workers=loader_workers(
+            recipe, accelerator.num_processes, beside_processor=accelerator.device.type == "cpu"
+        ),
     )
     try:
         result = train(job, checkpoint)
@@ -265,12 +267,12 @@ def _initialise(network: Network[Any], recipe: Recipe, labels: Labels, source: s
     return f"starting from {source}: {outcome}"
 
 
-def loader_workers(recipe: Recipe, accelerator: Accelerator) -> int:
-    """Loader processes per process: one beside a network on the CPU, up to eight beside an accelerator."""
+def loader_workers(recipe: Recipe, processes: int, *, beside_processor: bool) -> int:
+    """Loader processes of each process: one beside a network on the processor, up to eight beside an accelerator."""
     if recipe.data.workers >= 0:
         return recipe.data.workers
-    own = cores() // accelerator.num_processes
-    if accelerator.device.type == "cpu":
+    own = cores() // processes
+    if beside_processor:
         return 1 if own > 1 else 0
     return max(1, min(8, own - 1))
 
