@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from segue.data.places import place
+from segue.data.source import read_raw_mask
 from segue.errors import DataError
 from segue.reading import read_image, upright
 
@@ -90,6 +91,26 @@ def test_channels_that_imagej_keeps_as_pages_are_found(tmp_path):
     tifffile = pytest.importorskip("tifffile")
     tifffile.imwrite(tmp_path / "one.tif", np.moveaxis(DEEP, -1, 0), imagej=True, metadata={"axes": "CYX"})
     assert np.array_equal(read_image(tmp_path / "one.tif"), DEEP)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_a_stack_of_pages_is_refused_for_a_picture_and_for_a_mask(tmp_path, kind):
+    tifffile = pytest.importorskip("tifffile")
+    tifffile.imwrite(tmp_path / "one.tif", np.moveaxis(DEEP.astype(kind), -1, 0), photometric="minisblack")
+    for read in (read_image, read_raw_mask):
+        with pytest.raises(DataError, match=r"one\.tif: holds 7 pages; save channels in one page .*planarconfig="):
+            read(tmp_path / "one.tif")
+
+
+@pytest.mark.parametrize("channels", [1, 5])
+def test_smaller_copies_in_a_tiff_are_no_pages(tmp_path, channels):
+    tifffile = pytest.importorskip("tifffile")
+    pixels = DEEP[..., :channels]
+    with tifffile.TiffWriter(tmp_path / "one.tif") as file:
+        file.write(pixels.squeeze(), photometric="minisblack", planarconfig="contig" if channels > 1 else None)
+        file.write(DEEP[..., 0], photometric="minisblack", subfiletype=1)
+        file.write(DEEP[::2, ::2, 0], photometric="minisblack")
+    assert np.array_equal(read_image(tmp_path / "one.tif"), pixels)
 
 
 def test_a_tiff_of_many_channels_without_tifffile_says_what_to_install(tmp_path, monkeypatch):

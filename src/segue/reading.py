@@ -20,9 +20,16 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".p
 PNG_HEAD = b"\x89PNG\r\n\x1a\n"
 TIFF_HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # in either byte order, with 32-bit and with 64-bit offsets
 ORIENTATION, BITS, PHOTOMETRIC, SAMPLES, EXTRA_SAMPLES, DESCRIPTION = 274, 258, 262, 277, 338, 270  # TIFF 6.0, EXIF
+SUBFILE, REDUCED = 254, 1  # NewSubfileType, and its bit for a smaller copy of another page
 ALPHAS = (1, 2)  # what ExtraSamples calls transparency; 0 is a channel of data
 OWN_CHANNELS = {2: 3, 5: 4, 6: 3, 8: 3}  # of RGB, CMYK, YCbCr and L*a*b*; all others have one
 NEEDS = "which needs {}: pip install 'segue[deep]'"
+
+
+STACK = (
+    "{}: holds {} pages; save channels in one page (with tifffile: photometric='minisblack', planarconfig='separate'), "
+    "or each picture in a file of its own"
+)
 
 
 class Readable(Protocol):
@@ -129,6 +136,7 @@ def _tiff(stream: IO[bytes], path: Readable) -> np.ndarray:
     try:
         with Image.open(stream) as file:
             if _is_plain(file):
+                refuse_stack(file, path)
                 return _whole(file)
     except UnidentifiedImageError:  # what tifffile may know all the same
         pass
@@ -140,6 +148,9 @@ def _tiff(stream: IO[bytes], path: Readable) -> np.ndarray:
     with tifffile.TiffFile(stream) as file:
         first = file.pages.first
         source = file.series[0] if file.is_imagej else first
+        second = file.pages[1].aspage() if source is first and len(file.pages) > 1 else None
+        if second is not None and second.shape == first.shape and not second.is_reduced:
+            raise DataError(STACK.format(path, len(file.pages)))
         pixels = source.asarray()
         if source.axes in ("SYX", "CYX"):
             pixels = np.moveaxis(pixels, 0, -1)
@@ -154,6 +165,19 @@ def _tiff(stream: IO[bytes], path: Readable) -> np.ndarray:
         turned = first.tags.get(ORIENTATION)
         pixels = upright(pixels, int(turned.value) if turned is not None else 1)
         return np.ascontiguousarray(pixels)
+
+
+def refuse_stack(file: Image.Image, path: Readable) -> None:
+    """Raise DataError for a TIFF of several pages of one size: pictures, or channels, of which one would be read."""
+    count = getattr(file, "n_frames", 1) if file.format == "TIFF" else 1
+    if count < 2:
+        return
+    size = file.size
+    file.seek(1)
+    whole = file.size == size and not file.tag_v2.get(SUBFILE, 0) & REDUCED  # type: ignore[attr-defined]
+    file.seek(0)
+    if whole:
+        raise DataError(STACK.format(path, count))
 
 
 def _is_plain(file: Image.Image) -> bool:

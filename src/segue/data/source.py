@@ -15,7 +15,7 @@ from PIL import Image
 from segue.data.places import Place, ZipPlace
 from segue.errors import DataError
 from segue.labels import LabelError, Labels
-from segue.reading import decoding, orientation, read_image, upright
+from segue.reading import decoding, orientation, read_image, refuse_stack, upright
 
 MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".gif", ".pgm", ".ppm", ".webp", ".jpg", ".jpeg")
 """JPEG among them, so that one is told what is wrong with it."""
@@ -173,6 +173,7 @@ def read_raw_mask(path: Place) -> np.ndarray:
 
 def raw_mask(file: Image.Image, path: Place) -> np.ndarray:
     """What `read_raw_mask` gives of an opened file."""
+    refuse_stack(file, path)
     raw: np.ndarray
     if file.mode == "1":
         raw = np.asarray(file, dtype=np.uint8) * 255
