@@ -162,6 +162,44 @@ def test_a_smoothed_mask_is_named(folder):
     assert "since it was smoothed" in sentence
 
 
+def test_smoothed_masks_alone_are_one_finding(folder):
+    for path in folder.glob("*/masks/*.png"):
+        save(path, np.asarray(Image.fromarray(scene()[1] * 80).resize((32, 24), Image.Resampling.BILINEAR)))
+        save(folder / path.parent.parent / "images" / path.name, scene(24, 32)[0])
+    grave, sentence = findings(folder)["Masks with blurred edges"]
+    assert grave
+    assert "(and 11 others)" in sentence
+    assert "Not understood" not in findings(folder)
+
+
+def test_foreground_of_1_and_of_255_is_told(folder):
+    for index, path in enumerate(sorted(folder.glob("*/masks/*.png"))):
+        save(path, (scene(classes=2)[1] * (255 if index in (2, 5) else 1)).astype(np.uint8))
+    grave, sentence = only(folder, "Foreground that is 1 in some masks and 255 in others")
+    assert grave
+    assert f"{folder}/train/masks/002.png: holds 255 but no 1 (and 1 other)" in sentence
+
+
+def test_255_beside_1_is_ignored_as_ever(folder):
+    for path in folder.glob("*/masks/*.png"):
+        mask = scene(classes=2)[1]
+        mask[-1] = 255
+        save(path, mask)
+    assert not findings(folder)
+
+
+def test_a_split_that_chance_left_empty_is_grave(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = [name for name in map(str, range(9)) if not in_validation(name)][:3]
+    for name in names:
+        picture, mask = scene()
+        save(tmp_path / "few" / "images" / f"{name}.png", picture)
+        save(tmp_path / "few" / "masks" / f"{name}.png", mask)
+    grave, sentence = only(tmp_path / "few", "Empty split")
+    assert grave
+    assert "val holds no picture with a mask; add some, or make train/ and val/ folders" in sentence
+
+
 def test_a_value_that_no_class_has_is_named_with_its_pixels(folder):
     _, mask = scene()
     mask[5, 7:10] = 200

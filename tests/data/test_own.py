@@ -4,6 +4,7 @@ import json
 import shutil
 import zipfile
 from pathlib import Path
+from unicodedata import normalize
 
 import numpy as np
 import pytest
@@ -307,8 +308,57 @@ def test_a_truncated_archive_is_one_line(tmp_path):
 
 def test_a_folder_of_nothing_known_says_what_is_looked_for(tmp_path):
     save(tmp_path / "a.png", picture_of(MADE[0]))
-    with pytest.raises(DataError, match=r"no images/ beside masks/ here.*COCO JSON.*labelme or YOLO"):
+    with pytest.raises(DataError, match=r"pictures lie here alone.*no images/ beside masks/.*COCO JSON.*or YOLO"):
         understand(tmp_path)
+
+
+def test_a_folder_that_is_not_understood_names_what_lies_in_it(tmp_path):
+    (tmp_path / "code").mkdir()
+    with pytest.raises(DataError, match="holds no pictures; there are no images/"):
+        understand(tmp_path)
+    save(tmp_path / "stills" / "a.png", picture_of(MADE[0]))
+    save(tmp_path / "approved" / "a.png", MADE[0])
+    with pytest.raises(DataError, match="pictures lie in approved/, stills/; there are no images/"):
+        understand(tmp_path)
+    picture_files(tmp_path / "data", MADE, lambda mask: mask)
+    with pytest.raises(DataError, match=f"data/ in it is: did you mean {tmp_path / 'data'}?"):
+        understand(tmp_path)
+
+
+def test_a_folder_like_pascal_vocs_is_read_past_its_xml(tmp_path):
+    root = picture_files(tmp_path, MADE, lambda mask: mask)
+    (root / "masks").rename(root / "SegmentationClass")
+    (root / "images").rename(root / "JPEGImages")
+    (root / "Annotations").mkdir()
+    (root / "Annotations" / "00.xml").write_text("<annotation/>")
+    assert same(root)
+
+
+def test_what_programs_keep_beside_pictures_is_no_data(tmp_path):
+    root = picture_files(tmp_path, MADE, lambda mask: mask)
+    for aside in (".ipynb_checkpoints/00.png", "@eaDir/00.png", "__MACOSX/._00.png", "._00.png"):
+        for folder in ("images", "masks"):
+            path = root / folder / aside
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes((root / folder / "00.png").read_bytes())
+    assert same(root)
+
+
+def test_an_accented_name_is_the_same_however_it_is_spelt(tmp_path):
+    for index, mask in enumerate(MADE):
+        save(tmp_path / "images" / normalize("NFD", f"Öl {index:02d}.jpg"), picture_of(mask))
+        save(tmp_path / "masks" / normalize("NFC", f"Öl {index:02d}.png"), mask)
+    names = sorted(pair.name for split in ("train", "val") for pair in understand(tmp_path).listing(split).whole())
+    assert names == [normalize("NFC", f"Öl {index:02d}") for index in range(len(MADE))]
+
+
+def test_links_to_folders_are_followed_but_not_in_circles(tmp_path):
+    root = picture_files(tmp_path / "far", MADE, lambda mask: mask)
+    for folder in ("images", "masks"):
+        (tmp_path / "data" / folder).mkdir(parents=True)
+        (tmp_path / "data" / folder / "north").symlink_to(root / folder)
+        (root / folder / "back").symlink_to(tmp_path / "data" / folder)
+    assert same(tmp_path / "data", names="north/{:02d}")
 
 
 def test_pictures_of_different_kinds_are_refused_by_name(tmp_path):

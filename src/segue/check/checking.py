@@ -28,6 +28,7 @@ RULES: tuple[Callable[[Survey], Iterator[Finding]], ...] = (
     files.unlike,
     files.other_sizes,
     masks.blurred,
+    masks.two_whites,
     masks.unknown_values,
     masks.void,
     duplicates.copies,

@@ -18,9 +18,12 @@ def not_understood(found: Survey) -> Iterator[Finding]:
     """What could not even be listed."""
     for line in found.troubles:
         yield Finding(True, "Not understood", line)
-    training = found.split("train")
-    if training is not None and not len(training.data) and not found.troubles:
-        yield Finding(True, "Empty split", f"{found.name}: train holds no picture with a mask; add some")
+    for split in found.splits:
+        if len(split.data) or found.troubles:
+            continue
+        needed = split.name in ("train", "val")  # for training
+        mend = ", or make train/ and val/ folders to say which picture is where" if needed else ""
+        yield Finding(needed, "Empty split", f"{found.name}: {split.name} holds no picture with a mask; add some{mend}")
 
 
 def left_over(found: Survey) -> Iterator[Finding]:

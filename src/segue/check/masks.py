@@ -10,6 +10,7 @@ import numpy as np
 from segue.check.finding import SHOWN, Finding, and_more, and_others, finding
 from segue.check.survey import One, Survey, class_of_value
 from segue.data.folder.mask_facts import MaskFacts
+from segue.labels import IGNORE
 
 RARE = 0.001  # of all counted pixels
 MOSTLY = 0.9  # of a mask's pixels
@@ -30,6 +31,23 @@ def blurred(found: Survey) -> Iterator[Finding]:
             list(masks),
             mask=True,
             what=[f"{len(mask.values)} values" + (", a JPEG" if one.found.jpeg else "") for one, mask in masks.items()],
+        )
+
+
+def two_whites(found: Survey) -> Iterator[Finding]:
+    """Masks of 0 and 255 among masks of 0 and 1: their foreground is then ignored."""
+    if found.labels is None or found.known or found.labels.values != {0: 0, 1: 1, IGNORE: IGNORE}:
+        return
+    masks = {one: set(mask.values.tolist()) for one in found.ones() if isinstance(mask := one.found.mask, MaskFacts)}
+    white = [one for one, values in masks.items() if IGNORE in values]
+    if white and not any(1 in masks[one] for one in white) and any(1 in values for values in masks.values()):
+        yield finding(
+            True,
+            "Foreground that is 1 in some masks and 255 in others",
+            f"{white[0].mask_file}: holds 255 but no 1{and_others(len(white))}, where other masks hold 1 but no 255, "
+            "which is ignored therefore; save all masks with 0 and 1, or all with 0 and 255",
+            white,
+            mask=True,
         )
 
 

@@ -178,7 +178,8 @@ def _understand_masks(found: Survey, arrangement: Arrangement) -> None:
         else:
             found.labels, found.lines = meaning.labels, (*found.lines, *meaning.lines)
             return
-    found.troubles.append(trouble)
+    if not all(one.blurred for one in facts.values()):  # which is a finding by itself
+        found.troubles.append(trouble)
 
 
 def class_of_value(labels: Labels, coloured: bool) -> Mapping[int, int]:

@@ -160,21 +160,47 @@ Place = Path | ZipPlace
 
 def only_folder(root: Place) -> list[Place]:
     """The one folder that a folder or an archive holds, where it holds nothing else; [] otherwise."""
-    inside: list[Place] = [one for one in root.iterdir() if not one.name.startswith(".")]
+    inside: list[Place] = [one for one in root.iterdir() if not is_aside(one.name)]
     return inside if len(inside) == 1 and inside[0].is_dir() else []
 
 
+THUMBNAILS = ("__MACOSX", "@eaDir")
+"""Folders of programs that keep pictures of pictures in them: those of macOS and of Synology's disks."""
+
+
+def is_aside(name: str) -> bool:
+    """Whether a file or folder of this name is no part of the data: hidden, or kept there by some program."""
+    return name.startswith(".") or name in THUMBNAILS
+
+
 def files_below(folder: Place) -> list[tuple[str, Place]]:
-    """Every file below a folder with its way from there (`train/a.png`), sorted by it."""
+    """Every file below a folder with its way from there (`train/a.png`), sorted by it; those that are aside left out.
+
+    Links to folders are followed.
+    """
+    return [(way, folder / way) for way in sorted(_ways_below(folder))]
+
+
+def any_below(folder: Place, suffixes: tuple[str, ...]) -> bool:
+    """Whether a file below a folder has one of these suffixes, given in small letters."""
+    return any(way.lower().endswith(suffixes) for way in _ways_below(folder))
+
+
+def _ways_below(folder: Place) -> Iterator[str]:
     if isinstance(folder, ZipPlace):
         start = f"{folder.inside}/" if folder.inside else ""
-        ways = [inside.removeprefix(start) for inside in _index(folder.archive).files if inside.startswith(start)]
-    else:
-        ways = []
-        for at, _, names in os.walk(folder):
-            from_here = Path(at).relative_to(folder)
-            ways += [(from_here / name).as_posix() for name in names]
-    return [(way, folder / way) for way in sorted(ways)]
+        for inside in _index(folder.archive).files:
+            way = inside.removeprefix(start)
+            if inside.startswith(start) and not any(map(is_aside, way.split("/"))):
+                yield way
+        return
+    seen = {os.path.realpath(folder)}  # a link may lead back to a folder around it
+    for at, folders, names in os.walk(folder, followlinks=True):
+        where = {name: os.path.realpath(Path(at, name)) for name in folders if not is_aside(name)}
+        folders[:] = [name for name, real in where.items() if real not in seen]
+        seen.update(where.values())
+        from_here = Path(at).relative_to(folder)
+        yield from ((from_here / name).as_posix() for name in names if not is_aside(name))
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ Masks may be pictures (see `mask_files`), COCO JSON, polygons of labelme, or pol
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from segue.data.folder.arrangement import Arrangement
@@ -14,10 +15,11 @@ from segue.data.folder.labelme import find_labelme
 from segue.data.folder.mask_files import find_mask_files
 from segue.data.folder.pairing import in_validation
 from segue.data.folder.yolo import find_yolo
-from segue.data.places import Place, only_folder
+from segue.data.places import Place, any_below, is_aside, only_folder
 from segue.data.source import FileDataSet
 from segue.errors import DataError
 from segue.labels import Labels
+from segue.reading import IMAGE_SUFFIXES
 
 __all__ = ["Arrangement", "Understood", "folder_labels", "in_validation", "open_folder", "understand", "understood"]
 
@@ -38,14 +40,33 @@ def understand(root: Place) -> Arrangement:
     if not root.is_dir():
         raise DataError(f"{root}: there is no such folder, and no data set of this name")
     for folder in (root, *only_folder(root)):
-        for find in (find_mask_files, find_coco, find_yolo, find_labelme):
-            found = find(folder)
-            if found is not None:
-                return found
+        found = _found(folder)
+        if found is not None:
+            return found
     raise DataError(
-        f"{root}: no images/ beside masks/ here, nor train/ beside trainannot/, nor train/images/, nor a.jpg beside "
-        "a_mask.png, nor COCO JSON, nor polygons of labelme or YOLO; see docs/data.md for what is looked for"
+        f"{root}: {_what_is_there(root)}; there are no images/ beside masks/, nor train/ beside trainannot/, nor "
+        "train/images/, nor a.jpg beside a_mask.png, nor COCO JSON, nor polygons of labelme or YOLO; see docs/data.md "
+        "for what is looked for"
     )
+
+
+def _found(folder: Place) -> Arrangement | None:
+    """A folder as the first of the kinds that it is."""
+    finders = (find_mask_files, find_coco, find_yolo, find_labelme)
+    return next((found for find in finders if (found := find(folder)) is not None), None)
+
+
+def _what_is_there(root: Place) -> str:
+    """What a folder holds instead of data that is understood, for people."""
+    folders = sorted((one for one in root.iterdir() if not is_aside(one.name) and one.is_dir()), key=str)
+    for folder in folders:
+        with suppress(DataError):
+            if _found(folder) is not None:
+                return f"is not understood, but {folder.name}/ in it is: did you mean {folder}?"
+    holding = [f"{folder.name}/" for folder in folders if any_below(folder, IMAGE_SUFFIXES)]
+    if holding:
+        return f"pictures lie in {', '.join(holding)}"
+    return "pictures lie here alone" if any_below(root, IMAGE_SUFFIXES) else "holds no pictures"
 
 
 def understood(

@@ -15,7 +15,7 @@ from segue.labels import Colour
 
 NAMES = (
     "classes.txt", "classes.json", "classes.csv", "labels.txt", "labels.json", "labels.csv", "label_colors.txt",
-    "labelmap.txt", "class_dict.csv", "_classes.csv", "codes.txt",
+    "labelmap.txt", "class_dict.csv", "_classes.csv", "codes.txt", "class_names.txt",
 )  # fmt: skip
 """What such a file may be called, in a data set's folder or beside its training pictures."""
 

@@ -16,7 +16,7 @@ from segue.data.folder.meaning import Meaning
 from segue.data.folder.named import BACKGROUND, named_labels, raw_of
 from segue.data.folder.pairing import Listing
 from segue.data.folder.shapes import Area, draw, run_lengths, unpacked_run_lengths
-from segue.data.places import Place, ZipPlace
+from segue.data.places import Place, ZipPlace, is_aside
 from segue.data.source import FileDataSet, Pair
 from segue.errors import DataError
 from segue.labels import Labels
@@ -206,7 +206,7 @@ def find_coco(root: Place) -> Coco | None:
     """COCO JSON in a folder, in its annotations/ or in its split folders; None when there is none."""
     found: dict[str, Place] = {}
     for folder in (root, root / "annotations", *(root / name for split in SPLITS for name in names_of(split))):
-        inside = [one for one in folder.iterdir() if one.suffix.lower() == ".json"] if folder.is_dir() else []
+        inside = [one for one in folder.iterdir() if _is_json(one)] if folder.is_dir() else []
         if len(inside) > 16:  # a file beside each picture is labelme's
             continue
         for path in sorted(inside, key=str):
@@ -218,6 +218,10 @@ def find_coco(root: Place) -> Coco | None:
     elif found and "" not in found:
         found = {"": next(iter(found.values()))}
     return Coco(root, tuple(sorted(found, key=["", *SPLITS].index)), found) if found else None
+
+
+def _is_json(path: Place) -> bool:
+    return path.suffix.lower() == ".json" and not is_aside(path.name)
 
 
 def _split_in(path: Place, root: Place) -> str:

@@ -17,7 +17,7 @@ from segue.data.folder.meaning import Meaning
 from segue.data.folder.named import BACKGROUND, named_labels, raw_of
 from segue.data.folder.pairing import Listing, files_by_stem
 from segue.data.folder.shapes import Area, draw
-from segue.data.places import Place
+from segue.data.places import Place, is_aside
 from segue.data.source import FileDataSet, Pair
 from segue.errors import DataError
 from segue.labels import Labels
@@ -144,8 +144,8 @@ def _folders_of(folder: Place) -> tuple[Place, Place] | None:
     """Where pictures and files lie, in one folder or in two inside of it."""
     pictures = [folder / name for name in ("images", "imgs", "JPEGImages") if (folder / name).is_dir()] or [folder]
     files = [folder / name for name in ("annotations", "labels", "json", "jsons") if (folder / name).is_dir()]
-    for place in (*files, *pictures):
-        first = next((one for one in place.iterdir() if one.suffix == ".json"), None) if place.is_dir() else None
+    for place in filter(lambda one: one.is_dir(), (*files, *pictures)):
+        first = next((one for one in place.iterdir() if one.suffix == ".json" and not is_aside(one.name)), None)
         if first is not None and is_labelme(_json_or_none(first)):
             return pictures[0], place
     return None

@@ -18,11 +18,10 @@ from segue.data.folder.arrangement import SPLITS, Arrangement, names_of
 from segue.data.folder.mask_facts import look_at
 from segue.data.folder.meaning import Meaning, meaning_of, of_map, together
 from segue.data.folder.pairing import Listing, pair_folders, pair_mixed
-from segue.data.places import Place
-from segue.data.source import FileDataSet
+from segue.data.places import Place, any_below, is_aside
+from segue.data.source import MASK_SUFFIXES, FileDataSet
 from segue.errors import DataError
 from segue.labels import Labels
-from segue.reading import IMAGE_SUFFIXES
 
 IMAGE_FOLDERS = (
     "images", "image", "imgs", "img", "jpegimages", "pictures", "photos", "inputs", "input", "leftimg8bit",
@@ -126,24 +125,23 @@ def _side_by_side(root: Place) -> Found:
 
 def _folders(place: Place) -> dict[str, Place]:
     """The folders in a folder, by their names in small letters."""
-    return {one.name.lower(): one for one in place.iterdir() if not one.name.startswith(".") and one.is_dir()}
+    return {one.name.lower(): one for one in place.iterdir() if not is_aside(one.name) and one.is_dir()}
 
 
 def _both(place: Place | None) -> tuple[Place | None, Place | None]:
     """The folders of pictures and of masks in a folder; pictures may lie in the only other one, whatever its name."""
     inside = _folders(place) if place is not None else {}
     images = next((inside[name] for name in IMAGE_FOLDERS if name in inside), None)
-    masks = next((inside[name] for name in MASK_FOLDERS if name in inside), None)
+    # PASCAL VOC's annotations/ are of XML, beside the masks
+    masks = next((inside[name] for name in MASK_FOLDERS if name in inside and _holds_pictures(inside[name])), None)
     if images is None and masks is not None:
         others = [one for one in inside.values() if one != masks and _holds_pictures(one)]
         images = others[0] if len(others) == 1 else None
-    if masks is not None and not _holds_pictures(masks):
-        masks = None
     return images, masks
 
 
 def _holds_pictures(folder: Place) -> bool:
-    return any(one.suffix.lower() in IMAGE_SUFFIXES or one.suffix.lower() == ".gif" for one in folder.rglob("*"))
+    return any_below(folder, MASK_SUFFIXES)
 
 
 def _below(root: Place, names: Sequence[str], split: str) -> Place | None:

@@ -6,6 +6,7 @@ import re
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from unicodedata import normalize
 
 from segue.data.places import Place, files_below
 from segue.data.source import MASK_SUFFIXES, Pair
@@ -144,9 +145,12 @@ def files_by_stem(folder: Place, suffixes: Sequence[str]) -> tuple[dict[str, Pla
 
 
 def _pictures_in(folder: Place, suffixes: set[str]) -> list[tuple[str, Place]]:
-    """The pictures below a folder, by their way from it without suffix."""
+    """The pictures below a folder, by their way from it without suffix.
+
+    An accented letter is one character there, whichever way the file has it: macOS takes letter and accent for two.
+    """
     return [
-        (way.removesuffix(file.suffix), file)
+        (normalize("NFC", way.removesuffix(file.suffix)), file)
         for way, file in files_below(folder)
-        if file.suffix.lower() in suffixes and not file.name.startswith(".")
+        if file.suffix.lower() in suffixes
     ]

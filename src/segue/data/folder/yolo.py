@@ -14,7 +14,7 @@ from segue.data.folder.meaning import Meaning
 from segue.data.folder.named import BACKGROUND, named_labels, raw_of
 from segue.data.folder.pairing import Listing, files_by_stem
 from segue.data.folder.shapes import Area, draw
-from segue.data.places import Place, files_below
+from segue.data.places import Place, any_below
 from segue.data.source import FileDataSet, Pair
 from segue.errors import DataError
 from segue.labels import Labels
@@ -117,7 +117,7 @@ def find_yolo(root: Place) -> Yolo | None:
 
 
 def _holds_labels(folder: Place) -> bool:
-    return any(way.endswith(".txt") for way, _ in files_below(folder))
+    return any_below(folder, (".txt",))
 
 
 def _names(root: Place) -> tuple[str, ...]:
