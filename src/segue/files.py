@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -67,5 +68,13 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Mapping[str, object]) -> None:
-    """Write a JSON file atomically."""
-    write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+    """Write a JSON file atomically; null for numbers that are none or infinite, which JSON cannot say."""
+    write_text(path, json.dumps(_sayable(value), indent=1, ensure_ascii=False) + "\n")
+
+
+def _sayable(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {key: _sayable(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_sayable(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

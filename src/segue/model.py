@@ -227,15 +227,18 @@ def as_pixels(image: str | Path | Image.Image | np.ndarray | Tensor) -> np.ndarr
     return image
 
 
+def model_folder(run: Path) -> Path:
+    """Where a run's card and weights lie: in its folder `model`, or in the folder itself if it is that of a model."""
+    return run / "model" if (run / "model" / CARD).is_file() else run
+
+
 def load(folder: str | Path, device: str | torch.device | None = None) -> Model:
     """A model from a run's folder, or from the folder of a model itself.
 
     device: where the network goes; by default a GPU when there is one. Raises ModelError when a file is absent, or
     card and weights do not belong together.
     """
-    folder = Path(folder)
-    if (folder / "model" / CARD).is_file():
-        folder = folder / "model"
+    folder = model_folder(Path(folder))
     if not (folder / CARD).is_file():
         hint = "train has not validated yet" if (folder / "recipe.toml").is_file() else "name a run's folder"
         raise ModelError(f"{folder}: holds no model ({CARD} and {WEIGHTS}): {hint}")

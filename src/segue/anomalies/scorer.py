@@ -73,8 +73,9 @@ class Scorer:
             assert remembered is not None
             found["memory"] = distance_to_rows(*remembered, size)
         if self._wants("dropout", "dropout_entropy"):
-            several = self._several(images)
-            found |= {"dropout": several.mutual_information(), "dropout_entropy": several.predictive_entropy()}
+            several = [self._several(image) for image in images.split(1)]
+            found["dropout"] = torch.cat([one.mutual_information() for one in several])
+            found["dropout_entropy"] = torch.cat([one.predictive_entropy() for one in several])
         return logits.argmax(dim=1), {name: found[name] for name in self.names}
 
     def _wants(self, *names: str) -> bool:
@@ -102,14 +103,17 @@ class Scorer:
         with autocast(self.predictor.device, self.predictor.precision):
             return self.predictor.network.beside_memory(self.predictor.inputs(images))
 
-    def _several(self, images: Tensor) -> Passes:
-        """Passes with dropout; BatchNorm stays as it is in prediction. The same pictures give the same passes."""
+    def _several(self, image: Tensor) -> Passes:
+        """Passes of (1, C, H, W) with dropout; BatchNorm stays as it is in prediction.
+
+        A picture gives the same passes every time and whatever is in its batch, so that processes may share pictures.
+        """
         several = Passes()
         devices = [self.predictor.device] if self.predictor.device.type == "cuda" else []
         with torch.random.fork_rng(devices), self._dropping():
             torch.manual_seed(0)
             for _ in range(self.passes):
-                several.add(self.predictor.logits(images))
+                several.add(self.predictor.logits(image))
         return several
 
     @contextmanager

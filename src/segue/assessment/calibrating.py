@@ -15,7 +15,7 @@ from segue.files import write_json
 from segue.labels import IGNORE
 from segue.metrics import calibration_counts, calibration_error, fit_temperature, proper_scores
 from segue.metrics.calibration import UNIT
-from segue.model import CARD, load
+from segue.model import CARD, load, model_folder
 from segue.prediction import Predictor, as_batch
 from segue.progress import ProgressLine, bar
 
@@ -62,14 +62,10 @@ def calibrate(
     logits, target = _sampled(predictor, pictures, min(most, MOST_BYTES // (4 * model.labels.num_classes)))
     temperature = fit_temperature(logits, target)
     measured = [_measured(logits / one, target) for one in (1.0, temperature)]
-    path = _card_of(Path(run))
+    path = model_folder(Path(run)) / CARD
     write_json(path, replace(model.card, temperature=temperature).to_dict())
     (loss, error), (loss_after, error_after) = measured
     return Calibrated(temperature, (loss, loss_after), (error, error_after), len(target), path)
-
-
-def _card_of(run: Path) -> Path:
-    return run / "model" / CARD if (run / "model" / CARD).is_file() else run / CARD
 
 
 def _sampled(predictor: Predictor, pictures: DataSet, most: int) -> tuple[Tensor, Tensor]:

@@ -215,11 +215,7 @@ def _write(
     write_text(folder / "comparison.csv", to_csv(rows))
     tables = (report.markdown_lines(_cells(rows)), report.markdown_lines(_class_cells(standings)))
     write_text(folder / "comparison.md", "\n".join([*tables, *words]) + "\n")
-    content = [
-        {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in row.items()}
-        for row in rows
-    ]
-    write_json(folder / "comparison.json", {"runs": content, "words": list(words)})
+    write_json(folder / "comparison.json", {"runs": list(rows), "words": list(words)})
 
 
 def _write_page(

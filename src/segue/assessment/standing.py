@@ -15,12 +15,12 @@ import torch
 from torch import Tensor
 
 from segue.assessment.evaluating import evaluate_run, evaluation_folder
-from segue.assessment.writing import COUNTS, read_counts
+from segue.assessment.writing import COUNTS, METRICS, read_counts
 from segue.errors import DataError
 from segue.explain.memory import peak_bytes
 from segue.log import read_log
 from segue.metrics import iou_of
-from segue.model import WEIGHTS, Model, load
+from segue.model import CARD, WEIGHTS, Model, load, model_folder
 from segue.prediction import as_batch
 
 
@@ -45,6 +45,11 @@ class Standing:
         """How many numbers training may change."""
         return sum(one.numel() for one in self.model.network.parameters())
 
+    @property
+    def inference(self) -> str:
+        """How its pictures were looked at, in words."""
+        return str(self.measures["inference"])
+
     def picture_miou(self) -> np.ndarray:
         """(N,) mean IoU of each picture, NaN where nothing is counted."""
         hits, true, guessed = self.counts.unbind(dim=1)
@@ -56,17 +61,17 @@ def standing(run: Path, name: str, *, split: str, data: str, root: str, batch: i
     """A run's evaluation on a split: the one that is there, if the model is no newer than it, or else a fresh one."""
     folder = evaluation_folder(run, split, data)
     model = load(run, device or None)
-    weights = run / "model" / WEIGHTS if (run / "model" / WEIGHTS).is_file() else run / WEIGHTS
-    known = folder / COUNTS
-    if not known.is_file() or known.stat().st_mtime_ns < weights.stat().st_mtime_ns:
+    parts = [model_folder(run) / name for name in (WEIGHTS, CARD)]  # the card has the temperature
+    known = folder / METRICS  # written last
+    if not known.is_file() or known.stat().st_mtime_ns < max(part.stat().st_mtime_ns for part in parts):
         evaluate_run(run, split=split, data=data, root=root, batch=batch, device=device)
-    pictures, counts, _ = read_counts(known)
-    measures = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    pictures, counts, _ = read_counts(folder / COUNTS)
+    measures = json.loads(known.read_text(encoding="utf-8"))
     return Standing(name, run, model, pictures, counts, measures, read_log(run / "log.csv"))
 
 
 def check_alike(standings: Sequence[Standing]) -> None:
-    """Raises DataError where runs know other classes, or were evaluated on other pictures."""
+    """Raises DataError where runs know other classes, or were evaluated on other pictures or in another way."""
     first = standings[0]
     for other in standings[1:]:
         if other.model.labels.classes != first.model.labels.classes:
@@ -79,6 +84,11 @@ def check_alike(standings: Sequence[Standing]) -> None:
             raise DataError(
                 f"{first.run} and {other.run}: evaluated on other pictures ({len(first.pictures)} and "
                 f"{len(other.pictures)}); name the same data for both with --data and --root"
+            )
+        if other.inference != first.inference:
+            raise DataError(
+                f"{first.run} and {other.run}: evaluated in different ways ({first.inference}, and {other.inference}); "
+                "run `segue evaluate` on one of them with the options of the other"
             )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from segue.metrics.boundary import WIDTHS
 
 EXAMPLES = 24  # pictures that the page shows for each kind of confusion
 COUNTS = "counts.npz"
+METRICS = "metrics.json"
 
 
 @dataclass
@@ -75,24 +75,15 @@ def write_evaluation(
     evaluation = found.evaluation
     rows = found.class_rows(labels)
     summary, numbers = evaluation.summary(), evaluation.numbers()
-    write_text(folder / "classes.csv", to_csv([{k: v for k, v in row.items() if k != "colour"} for row in rows]))
+    plain = [{key: value for key, value in row.items() if key != "colour"} for row in rows]
+    write_text(folder / "classes.csv", to_csv(plain))
     write_text(folder / "classes.md", report.markdown_table(rows, numbers))
     write_text(folder / "pictures.csv", to_csv(evaluation.picture_rows(labels)))
     write_counts(evaluation, labels, folder / COUNTS)
-    content = {
-        **numbers,
-        "miou_interval": [interval.low, interval.high],
-        "classes_averaged": summary.classes,
-        "absent": [labels.classes[index] for index in summary.absent],
-        "pictures": len(evaluation.pictures),
-        **facts,
-        "classes": [{k: v for k, v in row.items() if k != "colour"} for row in rows],
-        "confusion": evaluation.table.tolist(),
-    }
-    write_json(folder / "metrics.json", _plain(content))
     report.confusion_picture(evaluation.table.numpy(), labels, folder / "confusion.png")
     report.calibration_picture(_reliability_panels(found, labels), folder / "calibration.png")
-    report.trimap_picture(WIDTHS, found.boundaries.curve().numpy(), folder / "boundary.png")
+    near = found.boundaries.curve()
+    report.trimap_picture(WIDTHS, near.numpy(), folder / "boundary.png")
     report.write_evaluation_page(
         folder,
         report.EvaluationPage(
@@ -115,6 +106,21 @@ def write_evaluation(
             ],
         ),
     )
+    content = {
+        **numbers,
+        "miou_interval": [interval.low, interval.high],
+        "classes_averaged": summary.classes,
+        "absent": [labels.classes[index] for index in summary.absent],
+        "pictures": len(evaluation.pictures),
+        **facts,
+        "classes": plain,
+        "near_borders": [
+            {"pixels": width, "miou": miou, "pixel_accuracy": accuracy}
+            for width, (miou, accuracy) in zip(WIDTHS, near.tolist(), strict=True)
+        ],
+        "confusion": evaluation.table.tolist(),
+    }
+    write_json(folder / METRICS, content)
 
 
 def _picture(one: PictureScore, thumbnail: report.Thumbnail) -> dict[str, object]:
@@ -183,13 +189,6 @@ def read_counts(path: Path) -> tuple[list[str], Tensor, list[str]]:
             return names, torch.from_numpy(content["counts"]), classes
     except (OSError, ValueError, KeyError) as error:
         raise DataError(f"{path}: is not what `segue evaluate` writes ({error}); evaluate the run again") from error
-
-
-def _plain(value: object) -> dict[str, object]:
-    """The same content with null for what is undefined: NaN is no JSON."""
-    text = json.dumps(value, default=str)
-    content: dict[str, object] = json.loads(text, parse_constant=lambda _: None)
-    return content
 
 
 def _percent(value: float) -> str:

@@ -31,10 +31,15 @@ def calibration_counts(probabilities: Tensor, target: Tensor, bins: int = BINS) 
     hits = predicted == target[counted]
     size = len(probabilities) * bins
     # Whole numbers of at most 2^24 in float64 add up exactly for half a thousand million pixels of one picture.
-    units = (confidence.clamp(max=1) * UNIT).round().cpu().double()
-    sums = torch.bincount(places.cpu(), units, minlength=size).long()
-    counts = [torch.bincount(places, minlength=size).cpu(), torch.bincount(places[hits], minlength=size).cpu(), sums]
-    return torch.stack(counts).view(3, len(probabilities), bins)
+    units = _in_doubles((confidence.clamp(max=1) * UNIT).round())
+    sums = torch.bincount(places.to(units.device), units, minlength=size).long()
+    counts = (torch.bincount(places, minlength=size), torch.bincount(places[hits], minlength=size), sums)
+    return torch.stack([one.cpu() for one in counts]).view(3, len(probabilities), bins)
+
+
+def _in_doubles(values: Tensor) -> Tensor:
+    """As float64; on the CPU where the device has none."""
+    return (values.cpu() if values.device.type == "mps" else values).double()
 
 
 def reliability(counts: Tensor) -> Tensor:
@@ -67,8 +72,8 @@ def proper_scores(probabilities: Tensor, target: Tensor) -> Tensor:
     """
     counted = target != IGNORE
     true = target.long().masked_fill(~counted, 0)
-    of_true = probabilities.gather(0, true[None])[0][counted].cpu().double()
-    squares = probabilities.square().sum(dim=0)[counted].cpu().double()
+    of_true = _in_doubles(probabilities.gather(0, true[None])[0][counted])
+    squares = _in_doubles(probabilities.square().sum(dim=0)[counted])
     losses = (-of_true.clamp(min=1e-12).log().sum(), (squares - 2 * of_true + 1).sum())
     return torch.tensor([len(of_true), *(round(float(loss) * UNIT) for loss in losses)])
 
@@ -81,7 +86,7 @@ def fit_temperature(logits: Tensor, target: Tensor) -> float:
     """
     if not len(target):
         raise ValueError("no pixel is counted: there is nothing to fit a temperature to")
-    scores = logits.double() if logits.device.type != "mps" else logits.cpu().double()
+    scores = _in_doubles(logits)
     true = scores.gather(1, target.to(scores.device).long()[:, None])[:, 0].mean()
 
     def slope(inverse: float) -> float:

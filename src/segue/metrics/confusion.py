@@ -84,7 +84,7 @@ def marginals(table: Tensor) -> Tensor:
 
 
 def _marginals(table: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    hits, true, guessed = marginals(table).double()
+    hits, true, guessed = marginals(table).cpu().double()  # a table is small, and not every device has float64
     return hits, true, guessed
 
 

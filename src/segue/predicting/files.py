@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from segue.model import WEIGHTS
+from segue.model import WEIGHTS, model_folder
 from segue.options import CRFOptions, InferenceOptions
 from segue.predicting.jobs import find_jobs
 from segue.predicting.manifest import Manifest, Outcome
@@ -64,7 +64,7 @@ def predict_files(
     if sharpening is not None:
         line.say(announced(run, sharpening, changed=bool(crf)))
     manifest = Manifest(wanted.out)
-    manifest.begin(_how(run, inference, sharpening), go_on=skip_existing)
+    manifest.begin(_how(run, tools.model.card.temperature, inference, sharpening), go_on=skip_existing)
     progress.begin()
     for outcome in work(waiting, tools) if alone else work_in_processes(waiting, order, devices):
         manifest.add(outcome)
@@ -77,15 +77,13 @@ def _silent(share: float, words: str) -> None:
     pass
 
 
-def _how(run: str | Path, inference: InferenceOptions, crf: CRFOptions | None) -> dict[str, Any]:
-    """What decides on the results: the weights, and how pictures are looked at."""
-    folder = Path(run)
-    weights = next(path for path in (folder / "model" / WEIGHTS, folder / WEIGHTS) if path.is_file())
-    with weights.open("rb") as file:
+def _how(run: str | Path, temperature: float, inference: InferenceOptions, crf: CRFOptions | None) -> dict[str, Any]:
+    """What decides on the results: weights and temperature, and how pictures are looked at."""
+    with (model_folder(Path(run)) / WEIGHTS).open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     looked = {f"inference.{key}": value for key, value in asdict(inference).items() if key != "batch"}
     sharpened = {f"crf.{key}": value for key, value in asdict(crf).items()} if crf is not None else {}
-    return {"weights": digest, **looked, "crf": crf is not None, **sharpened}
+    return {"weights": digest, "temperature": temperature, **looked, "crf": crf is not None, **sharpened}
 
 
 class Progress:
