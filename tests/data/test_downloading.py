@@ -149,8 +149,22 @@ def test_an_archive_of_something_else_is_told_of(site, tmp_path):
     content = pack(tmp_path / "a.zip", {"photos/a.jpg": b""}).read_bytes()
     url = site.serve("/a.zip", Answer(content))
     archive = Archive("ade.zip", "ADEChallengeData2016", "annotations", urls=(url,))
-    with pytest.raises(DataError, match=rf"ade\.zip: holds no annotations; {url} has changed, it seems"):
+    with pytest.raises(
+        DataError, match=r"ade\.zip: holds no annotations, as if its publishers had changed it; it is taken"
+    ):
         download(replace(DATASETS["ade20k"], archives=(archive,)), tmp_path / "root", line())
+
+
+def test_a_page_that_says_sorry_is_not_kept_for_the_archive(site, tmp_path):
+    MINIATURES["ade20k"].write(tmp_path / "made")
+    content = packed(tmp_path / "made", "zip")
+    url = site.serve("/a.zip", Answer(b"<html>Please come back later.</html>"), Answer(content))
+    archive = Archive("ade.zip", "ADEChallengeData2016", "annotations", urls=(url,))
+    declaration, root = replace(DATASETS["ade20k"], archives=(archive,)), tmp_path / "root"
+    with pytest.raises(DataError, match=r"ade\.zip: is not a whole archive .*fetched anew when you run this again"):
+        download(declaration, root, line())
+    download(declaration, root, line())
+    assert len(open_split("ade20k", str(root), "train")) == 2
 
 
 @pytest.mark.parametrize("above", ["", "ADEChallengeData2016/", "some/where/"])
@@ -247,7 +261,7 @@ def test_a_wrong_name_offers_the_nearest(tmp_path, capsys):
 
 
 def test_what_is_drawn_needs_no_download(tmp_path, capsys):
-    main(["download", "scenes", "--root", str(tmp_path)])
+    main(["download", "scenes", "--root", str(tmp_path / "nowhere")])
     assert "train: 512 pictures" in capsys.readouterr().out
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from segue.data import open_folder
-from segue.data.held_out import hold_out, labels_without
+from segue.data.held_out import hold_out, labels_without, values_without
 from segue.errors import DataError
 from segue.labels import IGNORE, Labels
 from tests.toy import toy
@@ -51,3 +51,9 @@ def test_a_class_that_there_is_not_is_an_error_that_names_the_nearest():
         labels_without(LABELS, ["squares"])
     with pytest.raises(DataError, match="at least two classes"):
         labels_without(LABELS, ["square", "other"])
+
+
+def test_weights_of_classes_that_are_held_out_are_left_out_with_them():
+    assert values_without((1.0, 2.0, 3.0), LABELS, ["square"]) == (1.0, 3.0)
+    assert values_without((1.0, 3.0), LABELS, ["square"]) == (1.0, 3.0)  # a recipe as a run has written it
+    assert values_without((1.0, 2.0, 3.0), LABELS, []) == (1.0, 2.0, 3.0)

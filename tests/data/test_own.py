@@ -321,7 +321,7 @@ def test_a_folder_that_is_not_understood_names_what_lies_in_it(tmp_path):
     with pytest.raises(DataError, match="pictures lie in approved/, stills/; there are no images/"):
         understand(tmp_path)
     picture_files(tmp_path / "data", MADE, lambda mask: mask)
-    with pytest.raises(DataError, match=f"data/ in it is: did you mean {tmp_path / 'data'}?"):
+    with pytest.raises(DataError, match=f"data/ in it is; name {tmp_path / 'data'} instead"):
         understand(tmp_path)
 
 

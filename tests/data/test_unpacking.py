@@ -79,7 +79,7 @@ def test_every_kind_is_unpacked(tmp_path, kind):
 )
 def test_a_way_out_of_the_folder_is_refused(tmp_path, kind, name):
     archive = pack(tmp_path / f"a.{kind}", {"fine": b"1", name: b"2"})
-    refused(archive, "leads out of the folder it is unpacked to; it is refused")
+    refused(archive, "leads out of the folder it is unpacked to")
 
 
 def test_separators_of_windows_are_separators(tmp_path):
@@ -117,7 +117,7 @@ def test_a_bomb_is_refused(tmp_path, kind, monkeypatch):
     monkeypatch.setattr(unpacking, "SMALL", 1 << 20)
     archive = pack(tmp_path / f"a.{kind}", {"fine": b"1", "zeros": bytes(8 << 20)})
     assert archive.stat().st_size < 20_000
-    refused(archive, "unpacks to more than 1 MB, 100 times its own size")
+    refused(archive, "unpacks to more than 1 MB, as no data set of its size does")
 
 
 def test_a_bomb_of_many_small_files_is_refused(tmp_path, monkeypatch):
@@ -133,7 +133,7 @@ def test_a_bomb_of_names_is_refused(tmp_path, monkeypatch):
 
 def test_an_archive_larger_than_the_disk_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(unpacking, "ROOM_LEFT", 1 << 62)
-    refused(pack(tmp_path / "a.zip", FILES), "all the room there is")
+    refused(pack(tmp_path / "a.zip", FILES), "too little room to unpack it")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -141,7 +141,7 @@ def test_half_an_archive_is_told_of(tmp_path, kind):
     noise = bytes(range(256)) * 400
     archive = pack(tmp_path / f"a.{kind}", {"a": noise, "b": noise[::-1]})
     archive.write_bytes(archive.read_bytes()[: archive.stat().st_size // 2])
-    refused(archive, "is not a whole archive .*; fetch it again")
+    refused(archive, "is not a whole archive")
 
 
 @pytest.mark.parametrize("kind", KINDS)

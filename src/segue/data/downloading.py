@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 from segue.data.declaration import Archive, Declaration
 from segue.data.fetching import Fetched, check_file, fetch
 from segue.data.layouts import Root
-from segue.data.unpacking import unpack
+from segue.data.unpacking import UnusableArchive, unpack
 from segue.errors import DataError
 from segue.files import write_json
 from segue.progress import ProgressLine
@@ -119,10 +119,17 @@ def _prepare(archive: Archive, root: Path, line: ProgressLine) -> None:
         return
     raw = work / "unpacking"
     shutil.rmtree(raw, ignore_errors=True)  # of a try that was killed
-    unpacked = unpack(whole, raw, line.show)
+    try:
+        unpacked = unpack(whole, raw, line.show)
+        folder = _folder_with(raw, archive)
+    except UnusableArchive as error:
+        if given:
+            raise UnusableArchive(f"{error}; fetch it again") from error
+        whole.unlink()  # or the next try would find it, and stop here as well
+        raise UnusableArchive(f"{error}; it is taken away, and fetched anew when you run this again") from error
     if unpacked.links:
         line.say(f"{archive.name}: left out {unpacked.links} links; a data set needs none")
-    _folder_with(raw, archive).rename(ready)
+    folder.rename(ready)
     shutil.rmtree(raw, ignore_errors=True)
     if whole != given:
         whole.unlink()
@@ -132,7 +139,7 @@ def _folder_with(raw: Path, archive: Archive) -> Path:
     """The unpacked folder that holds what the archive must, the uppermost one."""
     found = {path.parent for path in raw.rglob(archive.holds) if not path.name.startswith("._")}
     if not found:
-        raise DataError(f"{archive.name}: holds no {archive.holds}; {', '.join(archive.urls)} has changed, it seems")
+        raise UnusableArchive(f"{archive.name}: holds no {archive.holds}, as if its publishers had changed it")
     return min(found, key=lambda folder: (len(folder.parts), folder))
 
 

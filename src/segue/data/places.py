@@ -160,7 +160,7 @@ Place = Path | ZipPlace
 
 def only_folder(root: Place) -> list[Place]:
     """The one folder that a folder or an archive holds, where it holds nothing else; [] otherwise."""
-    inside: list[Place] = [one for one in root.iterdir() if not is_aside(one.name)]
+    inside: list[Place] = [one for one in root.iterdir() if not is_aside(one.name)] if root.is_dir() else []
     return inside if len(inside) == 1 and inside[0].is_dir() else []
 
 

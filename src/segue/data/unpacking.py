@@ -22,6 +22,10 @@ MOST_GROWTH = 100  # times an archive's size: masks shrink to a tenth or so, and
 SMALL = 64 << 20  # bytes that any archive may unpack to
 
 
+class UnusableArchive(DataError):
+    """An archive that is damaged, or made to do harm: it must be fetched anew, or not at all."""
+
+
 @dataclass(frozen=True)
 class Unpacked:
     """files, size: how many files were unpacked, and their bytes. links: members that were left out, as links are."""
@@ -34,14 +38,13 @@ class Unpacked:
 def unpack(archive: Path, folder: Path, show: Show) -> Unpacked:
     """Unpack a zip archive, or a tar archive however compressed, into a new folder.
 
-    Raises DataError for an archive that is damaged, that has a member outside of the folder, or that grows too large;
-    what was unpacked until then is taken away.
+    Raises UnusableArchive for an archive that is damaged, that has a member outside of the folder, or that grows beyond
+    measure, and DataError when there is no room; what was unpacked until then is taken away.
     """
-    limit = min(max(SMALL, MOST_GROWTH * archive.stat().st_size), shutil.disk_usage(folder.parent).free - ROOM_LEFT)
     folder.mkdir(parents=True)
     try:
         with _readable(archive), _opened(archive) as members:
-            return _write(archive, members, folder, limit, show)
+            return _write(archive, members, folder, show)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
@@ -56,12 +59,14 @@ class _Member:
     open: Callable[[], IO[bytes] | None] | None
 
 
-def _write(archive: Path, members: Iterator[_Member], folder: Path, limit: int, show: Show) -> Unpacked:
+def _write(archive: Path, members: Iterator[_Member], folder: Path, show: Show) -> Unpacked:
+    most = max(SMALL, MOST_GROWTH * archive.stat().st_size)
+    room = shutil.disk_usage(folder).free - ROOM_LEFT
     files = size = links = 0
     for count, member in enumerate(members, 1):
         target = folder / safe_way(member.name, archive)
         if count > MOST_MEMBERS:
-            raise DataError(f"{archive}: holds more than {MOST_MEMBERS} members, as no data set does; it is refused")
+            raise UnusableArchive(f"{archive}: holds more than {MOST_MEMBERS} members, as no data set does")
         if member.folder:
             target.mkdir(parents=True, exist_ok=True)
             continue
@@ -74,10 +79,13 @@ def _write(archive: Path, members: Iterator[_Member], folder: Path, limit: int, 
             with content as source, target.open("wb") as file:
                 while block := source.read(CHUNK):
                     size += len(block)  # as it comes: what an archive says of its sizes may be a lie
-                    if size > limit:
+                    if size > most:
+                        raise UnusableArchive(
+                            f"{archive}: unpacks to more than {in_bytes(most)}, as no data set of its size does"
+                        )
+                    if size > room:
                         raise DataError(
-                            f"{archive}: unpacks to more than {in_bytes(limit)}, {MOST_GROWTH} times its own size "
-                            "or all the room there is; it is refused"
+                            f"{archive}: there is too little room to unpack it, {in_bytes(room)}; make some"
                         )
                     file.write(block)
             show(f"{archive.name}: unpacking, {files} files")
@@ -85,10 +93,10 @@ def _write(archive: Path, members: Iterator[_Member], folder: Path, limit: int, 
 
 
 def safe_way(name: str, archive: Path) -> PurePosixPath:
-    """A member's name as a way below a folder. Raises DataError when it leads elsewhere."""
+    """A member's name as a way below a folder. Raises UnusableArchive when it leads elsewhere."""
     way = PurePosixPath(name.replace("\\", "/"))
     if way.is_absolute() or ".." in way.parts or ":" in name.partition("/")[0] or "\0" in name:
-        raise DataError(f"{archive}: holds {name!r}, which leads out of the folder it is unpacked to; it is refused")
+        raise UnusableArchive(f"{archive}: holds {name!r}, which leads out of the folder it is unpacked to")
     return way
 
 
@@ -116,15 +124,16 @@ def _tar_members(file: tarfile.TarFile) -> Iterator[_Member]:
 
 @contextmanager
 def _readable(archive: Path) -> Iterator[None]:
-    """Turns what the libraries raise for a damaged archive into a DataError."""
+    """Turns what the libraries raise for a damaged archive into an UnusableArchive, and a disk's trouble into a
+    DataError."""
     try:
         yield
     except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError) as error:
         reason = " ".join(
             str(error).split("\n- ")[0].rstrip(":").split()
         )  # tarfile tells what it took it for, in lines
-        raise DataError(f"{archive}: is not a whole archive ({reason}); fetch it again") from error
+        raise UnusableArchive(f"{archive}: is not a whole archive ({reason})") from error
     except (NotImplementedError, RuntimeError) as error:  # a method of packing unknown to Python, or a password
-        raise DataError(f"{archive}: cannot be unpacked ({error})") from error
+        raise UnusableArchive(f"{archive}: cannot be unpacked ({error})") from error
     except OSError as error:
         raise DataError(f"{archive}: could not be unpacked ({error})") from error

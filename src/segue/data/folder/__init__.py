@@ -43,11 +43,7 @@ def understand(root: Place) -> Arrangement:
         found = _found(folder)
         if found is not None:
             return found
-    raise DataError(
-        f"{root}: {_what_is_there(root)}; there are no images/ beside masks/, nor train/ beside trainannot/, nor "
-        "train/images/, nor a.jpg beside a_mask.png, nor COCO JSON, nor polygons of labelme or YOLO; see docs/data.md "
-        "for what is looked for"
-    )
+    raise DataError(f"{root}: {_what_is_there(root)}")
 
 
 def _found(folder: Place) -> Arrangement | None:
@@ -57,16 +53,19 @@ def _found(folder: Place) -> Arrangement | None:
 
 
 def _what_is_there(root: Place) -> str:
-    """What a folder holds instead of data that is understood, for people."""
+    """What lies in a folder that is not understood, and what is looked for."""
     folders = sorted((one for one in root.iterdir() if not is_aside(one.name) and one.is_dir()), key=str)
     for folder in folders:
         with suppress(DataError):
             if _found(folder) is not None:
-                return f"is not understood, but {folder.name}/ in it is: did you mean {folder}?"
+                return f"is no data that is known, but {folder.name}/ in it is; name {folder} instead"
     holding = [f"{folder.name}/" for folder in folders if any_below(folder, IMAGE_SUFFIXES)]
-    if holding:
-        return f"pictures lie in {', '.join(holding)}"
-    return "pictures lie here alone" if any_below(root, IMAGE_SUFFIXES) else "holds no pictures"
+    where = f"in {', '.join(holding)}" if holding else "here alone"
+    return (
+        f"{f'pictures lie {where}' if any_below(root, IMAGE_SUFFIXES) else 'holds no pictures'}; there are no images/ "
+        "beside masks/, nor train/ beside trainannot/, nor train/images/, nor a.jpg beside a_mask.png, nor COCO JSON, "
+        "nor polygons of labelme or YOLO; see docs/data.md for what is looked for"
+    )
 
 
 def understood(
