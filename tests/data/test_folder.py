@@ -139,7 +139,7 @@ def test_two_pictures_of_one_name_are_refused(tmp_path):
 def test_a_mask_of_another_size_is_named(tmp_path):
     root = toy(tmp_path)
     save(root / "val" / "masks" / "001.png", np.zeros((10, 12), dtype=np.uint8))
-    with pytest.raises(DataError, match=r"001: the picture is 57x41, its mask 12x10"):
+    with pytest.raises(DataError, match=r"/images/001\.png: the picture is 57x41, its mask 12x10"):
         WholePictures(open_folder(root, "val", TWO))[1]
 
 

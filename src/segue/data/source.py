@@ -154,8 +154,9 @@ def read_pair(data: DataSet, index: int) -> tuple[np.ndarray, np.ndarray]:
     """A picture (H, W, C) and its classes (H, W) uint8. Raises DataError when they are not of one size."""
     image, target = data.image(index), data.target(index)
     if target.shape != image.shape[:2]:
+        stamp = data.stamp(index)
         raise DataError(
-            f"{data.name(index)}: the picture is {image.shape[1]}x{image.shape[0]}, "
+            f"{stamp.image.path if stamp is not None else data.name(index)}: the picture is {image.shape[1]}x{image.shape[0]}, "
             f"its mask {target.shape[1]}x{target.shape[0]} (width x height); make them the same size"
         )
     return image, target
