@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from segue.cli import main
 from segue.data import open_split
 from segue.data.folder import folder_labels, in_validation, open_folder
 from segue.data.loading import TrainingSamples, WholePictures
@@ -110,6 +111,12 @@ def test_an_unknown_data_set_offers_the_nearest():
         open_split("camvit", "", "train")
 
 
+def test_the_name_of_a_data_set_is_no_folder(capsys, tmp_path):
+    with pytest.raises(SystemExit):
+        main(["data", "convert", "camvid", str(tmp_path / "out")])
+    assert "camvid: is a data set by name, where a folder or a zip archive is wanted" in capsys.readouterr().err
+
+
 def test_a_data_set_without_its_root_says_so():
     with pytest.raises(DataError, match="say where it lies with --root"):
         open_split("camvid", "", "train")
@@ -140,6 +147,13 @@ def test_a_mask_of_another_size_is_named(tmp_path):
     root = toy(tmp_path)
     save(root / "val" / "masks" / "001.png", np.zeros((10, 12), dtype=np.uint8))
     with pytest.raises(DataError, match=r"/images/001\.png: the picture is 57x41, its mask 12x10"):
+        WholePictures(open_folder(root, "val", TWO))[1]
+
+
+def test_a_mask_that_lies_as_the_camera_held_it_is_told_apart(tmp_path):
+    root = toy(tmp_path)
+    save(root / "val" / "masks" / "001.png", np.zeros((57, 41), dtype=np.uint8))
+    with pytest.raises(DataError, match="turn the mask as the picture's EXIF tag turns the picture"):
         WholePictures(open_folder(root, "val", TWO))[1]
 
 

@@ -110,6 +110,8 @@ def understand_own(name: str, values: Mapping[int, int], classes: Sequence[str],
 def own_place(name: str) -> Place:
     """Where own data lies, a folder or a zip archive. Raises DataError with the nearest data set's name otherwise."""
     where = place(name)
+    if name in DATASETS and not where.is_dir():
+        raise DataError(f"{name}: is a data set by name, where a folder or a zip archive is wanted")
     if not where.is_dir() and "/" not in name and "\\" not in name:
         raise DataError(f"{name}: there is no data set, folder or zip archive of this name; {_nearest(name)}")
     return where

@@ -31,6 +31,14 @@ def labels_without(labels: Labels, names: Sequence[str]) -> Labels:
     return _without(labels, _numbers(labels, names)) if names else labels
 
 
+def values_without(values: tuple[float, ...], labels: Labels, names: Sequence[str]) -> tuple[float, ...]:
+    """A value for each class, such as its weight -> those of the classes that stay; others are returned as they are."""
+    if not names or len(values) != labels.num_classes:
+        return values
+    held = _numbers(labels, names)
+    return tuple(value for label, value in enumerate(values) if label not in held)
+
+
 class HeldOut(DataSet):
     """A data set without some classes, by their numbers."""
 

@@ -155,9 +155,12 @@ def read_pair(data: DataSet, index: int) -> tuple[np.ndarray, np.ndarray]:
     image, target = data.image(index), data.target(index)
     if target.shape != image.shape[:2]:
         stamp = data.stamp(index)
+        file = stamp.image.path if stamp is not None else data.name(index)
+        turned = target.shape == image.shape[1::-1]
+        mend = "turn the mask as the picture's EXIF tag turns the picture" if turned else "make them the same size"
         raise DataError(
-            f"{stamp.image.path if stamp is not None else data.name(index)}: the picture is {image.shape[1]}x{image.shape[0]}, "
-            f"its mask {target.shape[1]}x{target.shape[0]} (width x height); make them the same size"
+            f"{file}: the picture is {image.shape[1]}x{image.shape[0]}, its mask {target.shape[1]}x{target.shape[0]} "
+            f"(width x height); {mend}"
         )
     return image, target
 
