@@ -1,13 +1,17 @@
 """Border labels out of segmentation labels, as DFN's Border Network is trained on them, made where the labels are.
 
 The rule is that of the authors' code (ycszen/TorchSeg): OpenCV's Canny on the picture of class numbers, with a 7x7
-aperture and both thresholds 5, dilated by a 7x7 square. What is here equals OpenCV pixel by pixel.
+aperture and both thresholds 5, dilated by a 7x7 square. What is here equals OpenCV pixel by pixel;
+`benchmarks/borders.py` compares the time that both take.
 
-A processor spends its time touching memory here, so these are small integers, mostly changed in place, and comparisons,
-whose results are of another type, are replaced by arithmetic. OpenCV is faster still: `benchmarks/borders.py` compares.
+A processor spends its time touching memory here, so numbers are small, mostly changed in place, and comparisons whose
+results are of another type are replaced by arithmetic. Pictures are *framed*, with `REACH` pixels more on every side,
+and taken as one line of rows behind each other, in which neighbours are as far apart everywhere: 1 along x, a row along y.
 """
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor
@@ -15,8 +19,10 @@ from torch import Tensor
 from segue.labels import IGNORE
 
 REACH = 3  # pixels from the centre of a 7x7 square to its rim
-SMALL = 52  # classes whose gradients, up to 640 times the largest class number, fit into 16 bits
-BAND = 2**17  # pixels that a processor works on at a time, so that what it makes on the way stays in its cache
+SEEN = 2 * REACH + 1  # pixels around one that decide on it: the aperture, an edge's neighbour, the dilation
+SMALL = 52  # classes whose gradients, up to 640 times the largest difference of class numbers, fit into 16 bits
+TANGENT = 13573 / 2**15  # of 22.5 degrees, as OpenCV has it
+PIECE = 800_000  # pixels that a processor works on at a time, so that what it makes on the way stays in its cache
 
 
 def border_labels(target: Tensor, num_classes: int = IGNORE, *, void_borders: bool = False) -> Tensor:
@@ -27,121 +33,123 @@ def border_labels(target: Tensor, num_classes: int = IGNORE, *, void_borders: bo
     both are `IGNORE`, the edge in its whole width. With `void_borders` they are class 0 instead, as in the authors'
     code: void has a border to whatever is not class 0, and no pixel is left out.
 
-    num_classes: up to 52, gradients are of 16 bits and take half the time; labels must then be below it.
+    num_classes: up to 52, gradients are of 16 bits and take less time; labels must then be below it.
     """
+    dtype = torch.int16 if num_classes <= SMALL else torch.float32
+    labels = torch.empty_like(target, dtype=torch.uint8)
+    batch, height, width = target.shape
+    most = PIECE if target.device.type == "cpu" else target.numel()
+    pictures = min(batch, max(1, most // (height * width)))
+    rows = math.ceil(height / math.ceil(height * width / most))
+    for some, out in zip(target.split(pictures), labels.split(pictures), strict=True):
+        for first in range(0, height, rows):
+            above = max(first - SEEN, 0)
+            piece = _labels(some[:, above : first + rows + SEEN], dtype, void_borders)
+            out[:, first : first + rows] = piece[:, first - above :][:, :rows]
+    return labels
+
+
+def _labels(target: Tensor, dtype: torch.dtype, void_borders: bool) -> Tensor:
+    """`border_labels` of pictures that are worked on at once."""
     ids = target.to(torch.uint8, copy=True).add_(1)  # only differences count; now `IGNORE` is 0 and class 0 is 1
-    void = ids == 0
-    edges = canny(ids.clamp_(min=1), torch.int16 if num_classes <= SMALL else torch.int32)
     if void_borders:
-        return dilate(edges)
+        return dilate(canny(frame(ids.clamp_(min=1), repeat=True), dtype))
+    void = ids == 0
+    edges = canny(frame(ids.clamp_(min=1), repeat=True), dtype)
     # One dilation serves both kinds of edges: bit 0 stands for sound ones, bit 1 for those beside void.
-    bands = dilate(edges.add_(edges & dilate(void.view(torch.uint8))))
-    left_out = (bands == 2) | void
-    return (bands & 1) | left_out.view(torch.uint8).neg_()  # -1 is 255
+    inner = edges[:, REACH:-REACH, REACH:-REACH]
+    inner += inner & dilate(frame(void.view(torch.uint8)))
+    bands = dilate(edges)
+    left_out = bands.eq(2).logical_or_(void)
+    return bands.bitwise_and_(1).sub_(left_out.view(torch.uint8))  # 0 - 1 is 255, and of 2, 0 was left
+
+
+def frame(maps: Tensor, *, repeat: bool = False) -> Tensor:
+    """(B, H, W) -> (B, H + 6, W + 6): zeros around each picture or, with `repeat`, its outermost pixels."""
+    framed = maps.new_zeros(maps.shape[0], maps.shape[1] + 2 * REACH, maps.shape[2] + 2 * REACH)
+    framed[:, REACH:-REACH, REACH:-REACH] = maps
+    if repeat:
+        framed[:, :REACH] = framed[:, REACH, None]
+        framed[:, -REACH:] = framed[:, -REACH - 1, None]
+        framed[..., :REACH] = framed[..., REACH, None]
+        framed[..., -REACH:] = framed[..., -REACH - 1, None]
+    return framed
 
 
 def dilate(marks: Tensor) -> Tensor:
-    """(B, H, W) of integers -> the bits of all pixels in the 7x7 square around each, joined."""
-    for dim in (-2, -1):
-        rim = torch.zeros_like(marks.narrow(dim, 0, 1))
-        marks = _extend(marks, dim, rim, rim)
+    """Framed marks, integers -> (B, H, W): the bits of all pixels in the 7x7 square around each, joined."""
+    batch, height, width = marks.shape
+    line = marks.flatten()
+    for pixel in (width, 1):
         for step in (1, 2, 3):  # joins 2, then 4, then 7 neighbours
-            length = marks.shape[dim] - step
-            marks = marks.narrow(dim, 0, length) | marks.narrow(dim, step, length)
-    return marks
+            line = line[: -step * pixel] | line[step * pixel :]
+    # What is joined now stands where its square begins.
+    return line.as_strided((batch, height - 2 * REACH, width - 2 * REACH), marks.stride())
 
 
-def canny(ids: Tensor, dtype: torch.dtype = torch.int32) -> Tensor:
-    """OpenCV's `Canny(ids, 5, 5, apertureSize=7)`: (B, H, W) of integers from 0 to 255 -> (B, H, W) uint8, 1 on edges.
-
-    dtype: in which gradients are counted; int16 where no two numbers are more than 51 apart.
-    """
-    height, width = ids.shape[-2:]
-    ids = _extend(ids, -2, ids[..., :1, :], ids[..., -1:, :])
-    if ids.device.type != "cpu":
-        return _edges(ids.to(dtype))
-    rows = max(1, BAND // width)
-    edges = ids.new_empty(ids.shape[0], height, width)
-    for picture, out in zip(ids, edges, strict=True):
-        for first in range(0, height, rows):
-            last = min(first + rows, height)
-            # Whether a gradient is the largest is seen in the rows beside it, if there are any.
-            above, below = max(first - 1, 0), min(last + 1, height)
-            band = picture[None, above : below + 2 * REACH].to(dtype)
-            out[first:last] = _edges(band)[0, first - above : last - above]
-    return edges
-
-
-def _edges(ids: Tensor) -> Tensor:
-    """Canny's edges of pictures that are continued by `REACH` rows above and below.
+def canny(ids: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    """OpenCV's `Canny(ids, 5, 5, apertureSize=7)` of framed class numbers: uint8 of their shape, 1 on edges.
 
     At this aperture OpenCV divides gradients and thresholds by 16, and rounds the thresholds down, here to 0: any
     gradient passes, and an edge is where it is the largest along its own direction.
+
+    dtype: in which gradients are counted: float32 or, where no two numbers are more than 51 apart, int16.
     """
-    dx, dy = _gradient(ids)
-    falling = (dx ^ dy).clamp_(-1, 0).to(torch.int16)  # -1 where the signs differ, else 0; so are all masks below
-    x, y = _sixteenth(dx), _sixteenth(dy)
-    height, width = x.shape[-2:]
-    framed = x.new_zeros(*x.shape[:-2], height + 2, width + 2)  # beyond the picture, there is no gradient
-    magnitude = framed[..., 1:-1, 1:-1].copy_(x).add_(y)  # L1
-    # The gradient lies along x up to 22.5 degrees, and along y from 67.5, whose tangents t and 2 + t OpenCV has in
-    # units of 2^-15. Integers y are above t x where they are above what is left of it, rounded down.
-    tangent = x.to(torch.int32).mul_(13573).bitwise_right_shift_(15).to(torch.int16)
-    not_along_x = tangent.sub_(y)
+    row = ids.shape[-1]
+    centre = REACH * row + REACH  # of a square, from its first pixel
+    x, y = (sixteenth(slope) for slope in gradient(ids, dtype))
+    falling = (x ^ y).clamp_(-1, 0)  # -1 where the signs differ, else 0; so are all masks below
+    x.abs_()
+    y.abs_()
+    framed = torch.empty_like(ids, dtype=torch.int16)
+    magnitude = torch.add(x, y, out=framed.view(-1)[centre:-centre])  # L1
+    for margin in (framed[:, :REACH], framed[:, -REACH:], framed[..., :REACH], framed[..., -REACH:]):
+        margin.zero_()  # beyond the picture, there is no gradient
+    # The gradient lies along x up to 22.5 degrees, and along y from 67.5, whose tangents are t and 2 + t. Integers y
+    # are above t x where they are above what is left of it, rounded down.
+    not_along_x = x.to(torch.float32).mul_(TANGENT).to(torch.int16).sub_(y)
     along_y = torch.add(not_along_x, x, alpha=2).clamp_(-1, 0)
     not_along_x.clamp_(-1, 0)
+    line, less = framed.view(-1), framed.view(-1) - 1
 
-    def neighbour(maps: Tensor, down: int, right: int) -> Tensor:
-        return maps.narrow(-2, 1 + down, height).narrow(-1, 1 + right, width)
+    def larger(one: Tensor, step: int, other: Tensor, further: int) -> Tensor:
+        return torch.maximum(one[centre + step :][: len(x)], other[centre + further :][: len(x)])
 
     # What an edge has to exceed. Of equals along x or y the first one is the edge; along a diagonal, none.
-    less = framed - 1
-    rival = torch.maximum(neighbour(framed, -1, -1), neighbour(framed, 1, 1))
-    rising = torch.maximum(neighbour(framed, -1, 1), neighbour(framed, 1, -1))
-    rival = _choose(falling, rising, rival)
-    rival = _choose(along_y, torch.maximum(neighbour(framed, -1, 0), neighbour(less, 1, 0)), rival)
-    rival = _choose(not_along_x, rival, torch.maximum(neighbour(framed, 0, -1), neighbour(less, 0, 1)))
-    return rival.lt_(magnitude).to(torch.uint8)
+    rival = larger(line, -row - 1, line, row + 1)
+    rival = choose(falling, larger(line, 1 - row, line, row - 1), rival)
+    rival = choose(along_y, larger(line, -row, less, row), rival)
+    rival = choose(not_along_x, rival, larger(line, -1, less, 1))
+    marks = torch.zeros_like(ids)
+    marks.view(-1)[centre:-centre] = rival.lt_(magnitude)
+    return marks
 
 
-def _gradient(ids: Tensor) -> tuple[Tensor, Tensor]:
-    """Sobel's 7x7 derivatives along x and y, the left and right rims of the picture continued.
+def gradient(ids: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Sobel's 7x7 derivatives along x and y, of the squares that begin at each pixel of the framed line.
 
     Both kernels are made of sums of two neighbours: [1 6 15 20 15 6 1] of six such sums, [-1 -4 -5 0 5 4 1] of five and
-    a difference. The five that both have in each direction are taken once.
+    a difference. The five that both have in each direction are taken once. Seven sums fit into 16 bits in any case.
     """
-    for _ in range(5):
-        ids = _after(ids, -2) + _before(ids, -2)
-    ids = _extend(ids, -1, ids[..., :1], ids[..., -1:])
-    for _ in range(5):
-        ids = _after(ids, -1) + _before(ids, -1)
-    total = _after(ids, -2) + _before(ids, -2)
-    difference = _after(ids, -2) - _before(ids, -2)
-    return _after(total, -1) - _before(total, -1), _after(difference, -1) + _before(difference, -1)
+    row = ids.shape[-1]
+    sums = ids.flatten().to(torch.int16)
+    for step in (row, row, row, row, row, 1, 1):
+        sums = sums[:-step] + sums[step:]
+    sums = sums.to(dtype)
+    for step in (1, 1, 1):
+        sums = sums[:-step] + sums[step:]
+    smooth, steep = sums[:-row] + sums[row:], sums[row:] - sums[:-row]
+    return smooth[1:] - smooth[:-1], steep[1:] + steep[:-1]
 
 
-def _sixteenth(values: Tensor) -> Tensor:
-    """A sixteenth of the absolute values, halves rounded to the even neighbour, in 16 bits; changes its argument."""
-    values.abs_()
+def sixteenth(values: Tensor) -> Tensor:
+    """A sixteenth of the values, halves rounded to the even neighbour, in 16 bits; changes its argument."""
+    if values.is_floating_point():
+        return values.div_(16).round_().to(torch.int16)
     values += (values >> 4).bitwise_and_(1).add_(7)
-    return values.bitwise_right_shift_(4).to(torch.int16)
+    return values.bitwise_right_shift_(4)
 
 
-def _choose(mask: Tensor, yes: Tensor, no: Tensor) -> Tensor:
-    """`yes`, in its place, where the mask is -1, `no` where it is 0."""
-    return yes.bitwise_xor_(no).bitwise_and_(mask).bitwise_xor_(no)
-
-
-def _extend(maps: Tensor, dim: int, before: Tensor, after: Tensor) -> Tensor:
-    """Repeat a row or column `REACH` times on both sides."""
-    shape = list(maps.shape)
-    shape[dim] = REACH
-    return torch.cat([before.expand(shape), maps, after.expand(shape)], dim=dim)
-
-
-def _before(maps: Tensor, dim: int) -> Tensor:
-    return maps.narrow(dim, 0, maps.shape[dim] - 1)
-
-
-def _after(maps: Tensor, dim: int) -> Tensor:
-    return maps.narrow(dim, 1, maps.shape[dim] - 1)
+def choose(mask: Tensor, yes: Tensor, no: Tensor) -> Tensor:
+    """`yes` where the mask is -1, `no` where it is 0; changes both."""
+    return no.addcmul_(mask, yes.sub_(no), value=-1)
