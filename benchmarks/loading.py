@@ -36,7 +36,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         os.environ["SEGUE_CACHE"] = str(folder / "cache")
-        write(folder / "png", [read_pair(camvid, index) for index in range(0, 6 * SMALL, 6)], camvid.labels)
+        step = len(camvid) // SMALL
+        write(folder / "png", [read_pair(camvid, index) for index in range(0, SMALL * step, step)], camvid.labels)
         write(folder / "large", [tiled(camvid, index) for index in range(LARGE)], camvid.labels)
         small = open_folder(folder / "png", "train", camvid.labels)
         large = open_folder(folder / "large", "train", camvid.labels)
