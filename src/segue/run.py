@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import math
 import platform
@@ -33,7 +32,7 @@ from segue.initialise import class_dimensions, initialise
 from segue.labels import Labels
 from segue.log import write_log
 from segue.model import FETCHED, Card, Model, ModelError, load
-from segue.models import MODELS, Network, create
+from segue.models import Network, create
 from segue.options import DataOptions, Recipe
 from segue.pictures import viewable
 from segue.prediction import Preprocessing, bfloat16_is_fast
@@ -154,9 +153,7 @@ def _run(recipe: Recipe, *, out: str, init: str, command: Sequence[str], checkpo
         accelerator=accelerator,
         watcher=watcher,
         keep=lambda best, row: Model(best, replace(card, measured=dict(row))).save(folder / "model"),
-        workers=loader_workers(
-            recipe, accelerator.num_processes, beside_processor=accelerator.device.type == "cpu"
-        ),
+        workers=loader_workers(recipe, accelerator.num_processes, beside_processor=accelerator.device.type == "cpu"),
     )
     try:
         result = train(job, checkpoint)
@@ -230,9 +227,8 @@ def build_network(
     options = dict(recipe.model)
     if not fetch:
         options = {key: value for key, value in options.items() if key not in FETCHED}
-    known = inspect.signature(MODELS[recipe.network].build).parameters if recipe.network in MODELS else {}
     for key in options:
-        if key in ("criterion", "in_channels", "num_classes") and key in known:
+        if key in ("criterion", "in_channels", "num_classes"):
             raise RecipeError(f"model.{key} follows from the data and the loss: leave it out")
     criterion = recipes.build_criterion(recipe.loss, weights)
     try:

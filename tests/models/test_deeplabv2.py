@@ -17,11 +17,6 @@ def build(**options):
     return DeepLabV2.build(5, **{**SMALL, **options}).eval()
 
 
-def test_there_are_44_0_million_parameters_on_resnet101():
-    with torch.device("meta"):
-        assert sum(p.numel() for p in DeepLabV2.build(21).parameters()) / 1e6 == pytest.approx(44.0, abs=0.05)
-
-
 def test_every_block_of_a_dilated_stage_is_dilated_and_strides_are_caffes():
     with torch.device("meta"):
         body = DeepLabV2.build(21).backbone.body

@@ -194,7 +194,7 @@ def test_an_unknown_context_is_refused_with_the_known_ones():
 def test_object_context_needs_the_auxiliary_head():
     network = build()
     with pytest.raises(ValueError, match="auxiliary must be more than 0"):
-        MCIBI(network.backbone, 5, context=OCRContext(network.backbone.channels, 16, 8), channels=16, auxiliary=0.0)
+        MCIBI(network.backbone, 5, OCRContext(network.backbone.channels, 16, 8), channels=16, auxiliary=0.0)
 
 
 def test_momentum_is_in_the_ratio_of_the_learning_rates():

@@ -1,4 +1,4 @@
-"""RefineNet: its parts by hand, its variants, and its size."""
+"""RefineNet: its parts by hand, and its variants."""
 
 import pytest
 import torch
@@ -129,15 +129,6 @@ def test_whose_the_last_units_are_changes_no_number():
 
 def test_the_first_scores_are_small():  # nothing normalises the residual sums
     assert small().eval()(torch.randn(1, 3, 64, 64)).logits.abs().max() < 10
-
-
-@pytest.mark.parametrize(
-    ("backbone", "parameters"), [("resnet50", 99.0), ("resnet101", 118.0)], ids=["resnet50", "resnet101"]
-)
-def test_the_number_of_parameters_is_that_of_its_parts(backbone, parameters):
-    with torch.device("meta"):
-        network = create("refinenet", num_classes=21, backbone=backbone)
-    assert sum(p.numel() for p in network.parameters()) / 1e6 == pytest.approx(parameters, abs=0.1)
 
 
 def test_one_versus_rest_counts_ignored_pixels_as_of_no_class():

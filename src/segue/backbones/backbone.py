@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -26,6 +27,22 @@ class Backbone(nn.Module, ABC):
     @abstractmethod
     def forward(self, images: Tensor) -> list[Tensor]:
         """(B, in_channels, H, W) -> [(B, channels[0], ~H / strides[0], ~W / strides[0]), ...]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackboneOptions(ABC):
+    """What a network's pretrained part is made from, as data: the fields are keys of a recipe's `[model]` table.
+
+    width: multiplies its channels. pretrained: fetch weights trained on ImageNet; weights: a file of them instead.
+    """
+
+    width: float = 1.0
+    pretrained: bool = False
+    weights: str | Path | None = None
+
+    @abstractmethod
+    def build(self, in_channels: int) -> nn.Module:
+        """The pretrained part, for images of `in_channels`. Raises ValueError for a wish that cannot be granted."""
 
 
 def names(pattern: str = "*") -> list[str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import timm
 from timm.models.resnet import BasicBlock, Bottleneck
 from torch import Tensor, nn
 
-from segue.backbones.backbone import Backbone, load_weights
+from segue.backbones.backbone import Backbone, BackboneOptions, load_weights
 
 STAGES = ("layer1", "layer2", "layer3", "layer4")
 
@@ -111,6 +112,30 @@ class TimmBackbone(Backbone):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         return list(self.body(images))
+
+
+@dataclass(frozen=True)
+class TimmOptions(BackboneOptions):
+    """A `TimmBackbone` as data: `backbone` is its name, and what the others mean is said there."""
+
+    backbone: str
+    output_stride: int = 32
+    multi_grid: Sequence[int] = ()
+    contract_dilation: bool = True
+    caffe: bool = False
+
+    def build(self, in_channels: int) -> TimmBackbone:
+        return TimmBackbone(
+            self.backbone,
+            in_channels=in_channels,
+            output_stride=self.output_stride,
+            multi_grid=self.multi_grid,
+            contract_dilation=self.contract_dilation,
+            width=self.width,
+            pretrained=self.pretrained,
+            weights=self.weights,
+            caffe=self.caffe,
+        )
 
 
 def _set(convolution: nn.Conv2d, *, stride: int | None = None, dilation: int | None = None) -> None:

@@ -10,12 +10,11 @@ import re
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from pathlib import Path
 
 import timm
 from torch import Tensor, nn
 
-from segue.backbones.backbone import Backbone, fill, read_state
+from segue.backbones.backbone import Backbone, BackboneOptions, fill, read_state
 from segue.layers import he_initialise
 
 CHANNELS = (64, 128, 256, 512, 512)
@@ -79,22 +78,23 @@ def scaled(channels: Sequence[int], width: float) -> tuple[int, ...]:
     return tuple(max(8, 2 * round(base * width / 2)) for base in channels)
 
 
-def check_pretrained(name: str, width: float, pretrained: bool, weights: str | Path | None) -> None:
-    """Raise ValueError for wishes that exclude each other."""
-    if pretrained and weights is not None:
-        raise ValueError(f"{name}: pretrained = true fetches weights, {str(weights)!r} is a file of them: drop one")
-    if pretrained and width != 1.0:
-        raise ValueError(f"{name}: width = {width}, but pretrained weights exist for width 1 only")
+def classifier(options: BackboneOptions, trunk: str, name: str = "vgg16") -> dict[str, Tensor]:
+    """The VGG-16 that a trunk starts from: its tensors by the names conv1_1.weight ... fc7.bias; none for random ones.
 
-
-def pretrained_vgg16(weights: str | Path | None, name: str = "vgg16") -> dict[str, Tensor]:
-    """The tensors of a classifier by the names conv1_1.weight ... fc7.bias, from a file or, without one, fetched.
-
-    name: timm's name of what is fetched, `vgg16` or `vgg16_bn`. Raises ValueError when it is not a VGG-16.
+    trunk: what it is called in messages. name: timm's name of what is fetched, `vgg16` or `vgg16_bn`.
+    Raises ValueError for wishes that exclude each other, and for a file of something else.
     """
-    if weights is not None:
-        return vgg16_names(read_state(weights), str(weights))
-    return vgg16_names(timm.create_model(name, pretrained=True).state_dict(), f"timm's {name}")
+    if options.pretrained and options.weights is not None:
+        raise ValueError(
+            f"{trunk}: pretrained = true fetches weights, {str(options.weights)!r} is a file of them: drop one"
+        )
+    if options.pretrained and options.width != 1.0:
+        raise ValueError(f"{trunk}: width = {options.width}, but pretrained weights exist for width 1 only")
+    if options.weights is not None:
+        return vgg16_names(read_state(options.weights), str(options.weights))
+    if options.pretrained:
+        return vgg16_names(timm.create_model(name, pretrained=True).state_dict(), f"timm's {name}")
+    return {}
 
 
 def vgg16_names(state: Mapping[str, Tensor], origin: str) -> dict[str, Tensor]:
@@ -142,6 +142,11 @@ def as_convolution(weight: Tensor, in_channels: int) -> Tensor:
 
 
 def fill_by_layer(module: nn.Module, tensors: Mapping[str, Tensor], origin: str, in_channels: int) -> None:
-    """Fill a trunk whose layers, wherever they stand in it, end in the tensors' own names (conv1_1.weight)."""
+    """Fill a trunk whose layers, wherever they stand in it, end in the tensors' own names (conv1_1.weight).
+
+    No tensors at all leave it as it is.
+    """
+    if not tensors:
+        return
     placed = {name: ".".join(name.split(".")[-2:]) for name in module.state_dict()}
     fill(module, {name: tensors[layer] for name, layer in placed.items() if layer in tensors}, origin, in_channels)

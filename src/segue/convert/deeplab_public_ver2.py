@@ -10,11 +10,7 @@ from torch import Tensor
 
 from segue.convert.deeplab_public import has_fc8
 from segue.convert.reference import Conversion, ConversionError, Source
-from segue.layers import AlignedCorners
-from segue.models.deeplabv2 import DeepLabV2, SummedScores, VGG16Fields
-
-ASPP_L = (6, 12, 18, 24)
-"""The dilations in the released file, which is all that its tensors do not tell."""
+from segue.models.deeplabv2 import RATES, DeepLabV2, VGG16Fields
 
 
 def _convert(state: Mapping[str, Tensor], args: Mapping[str, Any]) -> Conversion:
@@ -25,7 +21,7 @@ def _convert(state: Mapping[str, Tensor], args: Mapping[str, Any]) -> Conversion
         name = re.sub(r"^fc8_\w+_(\d)\.", lambda m: f"head.branches.{int(m[1]) - 1}.", name)
         tensors[name] = tensor
     branches = sum(bool(re.fullmatch(r"fc6_\d\.weight", name)) for name in state)
-    rates = tuple(args.get("rates", ASPP_L))
+    rates = tuple(args.get("rates", RATES))  # the released file's; they are all that its tensors do not tell
     if branches != len(rates):
         raise ConversionError(f"{branches} branches of ASPP, but {len(rates)} rates: give them as `rates`")
     trunk = VGG16Fields(
@@ -35,8 +31,7 @@ def _convert(state: Mapping[str, Tensor], args: Mapping[str, Any]) -> Conversion
         rates=rates,
     )
     num_classes = tensors["head.branches.0.weight"].shape[0]
-    network = DeepLabV2(trunk, SummedScores(trunk.channels, num_classes), num_classes, alignment=AlignedCorners())
-    return Conversion(network, tensors)
+    return Conversion(DeepLabV2(trunk, num_classes, corners=True), tensors)
 
 
 SOURCES = (

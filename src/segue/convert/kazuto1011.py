@@ -11,7 +11,7 @@ from torch import Tensor
 from segue.backbones import Features, TimmBackbone
 from segue.convert.reference import Conversion, ConversionError, Rule, Source, rename
 from segue.convert.resnet import resnet_shape
-from segue.models.deeplabv2 import DeepLabV2, SummedASPP
+from segue.models.deeplabv2 import DeepLabV2
 from segue.models.deeplabv3 import DeepLabV3
 from segue.models.msc import MultiScale
 
@@ -59,16 +59,15 @@ def _resnet(tensors: Mapping[str, Tensor], output_stride: int, multi_grids: tupl
 def _convert_v2(state: Mapping[str, Tensor], args: Mapping[str, Any]) -> Conversion:
     tensors, unused = rename({_block_name(name): tensor for name, tensor in state.items()}, BACKBONE + HEAD_V2)
     num_classes = tensors["head.branches.0.weight"].shape[0]
-    encoder = _resnet(tensors, 8, ())
-    head = SummedASPP(encoder.channels[-1], num_classes, _rates(tensors, args))
-    return Conversion(DeepLabV2(encoder, head, num_classes), tensors, unused)
+    network = DeepLabV2(_resnet(tensors, 8, ()), num_classes, rates=_rates(tensors, args))
+    return Conversion(network, tensors, unused)
 
 
 def _convert_v2_head(state: Mapping[str, Tensor], args: Mapping[str, Any]) -> Conversion:
     tensors, unused = rename(state, HEAD_V2)
     num_classes, channels = tensors["head.branches.0.weight"].shape[:2]
-    head = SummedASPP(channels, num_classes, _rates(tensors, args))
-    return Conversion(DeepLabV2(Features(channels), head, num_classes), tensors, unused)
+    network = DeepLabV2(Features(channels), num_classes, rates=_rates(tensors, args))
+    return Conversion(network, tensors, unused)
 
 
 def _rates(tensors: Mapping[str, Tensor], args: Mapping[str, Any]) -> tuple[int, ...]:

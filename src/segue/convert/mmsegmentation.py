@@ -217,7 +217,7 @@ def ocrnet(segmentor: Segmentor) -> OCRNet:
         region_channels=state["decode_head.0.convs.0.conv.weight"].shape[0],
         region_scale=segmentor.head.get("scale", 1),
         dropout=segmentor.dropout,
-        auxiliary_weight=_loss(segmentor.heads[0]).get("loss_weight", 1.0) if len(segmentor.heads) > 1 else 0.4,
+        auxiliary=_loss(segmentor.heads[0]).get("loss_weight", 1.0) if len(segmentor.heads) > 1 else 0.4,
         align_corners=segmentor.align_corners,
         criterion=segmentor.criterion,
     )

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from segue.convert.reference import Conversion, Rule, Source, rename
-from segue.models.segnet import SegNet, SegNetBasic
+from segue.models.segnet import Encoder, SegNet, SegNetBasic
 
 RULES: list[Rule] = [
     (r"(conv(\d)_\d_D(_bn)?)\.", r"decoder.stages.\2.\1."),
@@ -20,12 +20,11 @@ RULES: list[Rule] = [
 def convert_segnet(state: Mapping[str, Tensor], args: Mapping[str, Any]) -> Conversion:
     """SegNet on VGG-16, by the names of the authors' layers."""
     tensors, unused = rename(state, RULES)
-    network = SegNet(
-        state["conv1_1_D.weight"].shape[0],
+    encoder = Encoder(
         in_channels=state["conv1_1.weight"].shape[1],
         channels=[state[f"conv{stage}_1.weight"].shape[0] for stage in range(1, 6)],
     )
-    return Conversion(network, tensors, unused)
+    return Conversion(SegNet(encoder, state["conv1_1_D.weight"].shape[0]), tensors, unused)
 
 
 def _convert_basic(state: Mapping[str, Tensor], args: Mapping[str, Any]) -> Conversion:

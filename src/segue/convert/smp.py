@@ -130,6 +130,7 @@ def pspnet(state: Tensors, args: Arguments) -> tuple[Network[Any], Sequence[Rule
         ppm=LightPPM(in_channels, channels),
         classifier_kernel=3,
         dropout=args.get("psp_dropout", 0.2),
+        auxiliary=0.0,
         align_corners=True,
     )
     rules: list[Rule] = [
@@ -150,6 +151,7 @@ def upernet(state: Tensors, args: Arguments) -> tuple[Network[Any], Sequence[Rul
         channels=state["decoder.fusion_block.0.weight"].shape[0],
         norm=True,
         dropout=0.0,
+        auxiliary=0.0,
         align_corners=True,
     )
     levels: list[Rule] = []

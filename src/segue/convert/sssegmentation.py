@@ -178,7 +178,8 @@ def _convert(state: Tensors, args: Mapping[str, Any]) -> Conversion:
     network = MCIBI(
         backbone,
         num_classes,
-        context=context,
+        context,
+        context="none",  # no other one
         channels=channels,
         transform_channels=tensors["beyond.refine.query.0.0.weight"].shape[0],
         auxiliary=0.0 if auxiliary is None else 0.4,

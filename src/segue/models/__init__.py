@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import inspect
 from typing import Any
 
 from segue.models.danet import DANet
@@ -52,14 +51,15 @@ __all__ = ["MODELS", "Criterion", "Network", "Paper", "Progress", "create"]
 def create(name: str, num_classes: int, **options: Any) -> Network[Any]:
     """Build a network by its name: `create("deeplabv3", num_classes=11, backbone="resnet50")`.
 
-    Options are the keyword arguments of the network's `build`; every network takes `in_channels` and `criterion`.
-    Nothing is fetched unless `pretrained=True`. Raises ValueError for an unknown name or option, with the nearest one.
+    Options are the fields of the class's `backbone_options` and its keywords, `MODELS[name].options()` in all; every
+    network takes `in_channels` and `criterion`. Nothing is fetched unless `pretrained=True`. Raises ValueError for an
+    unknown name or option, with the nearest one.
     """
     if name not in MODELS:
         raise ValueError(unknown("network", name, MODELS))
     if num_classes < 2:
         raise ValueError(f"num_classes = {num_classes}: at least 2 (binary is background and foreground)")
-    known = [key for key in inspect.signature(MODELS[name].build).parameters if key != "num_classes"]
+    known = MODELS[name].options()
     for key in options:
         if key not in known:
             raise ValueError(unknown(f"option of {name}", key, known))

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import ClassVar, NamedTuple, Self
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from segue.backbones import Backbone, TimmBackbone
+from segue.backbones import Backbone, TimmOptions
 from segue.layers import ConvBNReLU, FCNHead, attend, attention_rows, resize
 from segue.losses import cross_entropy
 from segue.models.network import Criterion, Network, Paper
@@ -105,6 +104,8 @@ class DANet(Network[DANetOutput]):
     paper: ClassVar[Paper] = Paper(
         "Dual Attention Network for Scene Segmentation", "Fu et al.", "CVPR", 2019, "1809.02983"
     )
+    backbone_options = TimmOptions("resnet101", output_stride=8, multi_grid=(1, 2, 4))  # dilations 4, 8, 16
+    backbone: Backbone
 
     def __init__(
         self,
@@ -140,48 +141,6 @@ class DANet(Network[DANetOutput]):
         self.align_corners = align_corners
         self.criterion = criterion
 
-    @classmethod
-    def build(
-        cls,
-        num_classes: int,
-        *,
-        in_channels: int = 3,
-        backbone: str = "resnet101",
-        pretrained: bool = False,
-        weights: str | Path | None = None,
-        width: float = 1.0,
-        output_stride: int = 8,
-        multi_grid: Sequence[int] = (1, 2, 4),
-        channels: int | None = None,
-        attention_channels: int | None = None,
-        dropout: float = 0.1,
-        paper_sign: bool = False,
-        auxiliary: float = 0.0,
-        align_corners: bool = True,
-        criterion: Criterion = cross_entropy,
-    ) -> Self:
-        """DANet on a timm encoder; multi-grid 1, 2, 4 is the paper's 4, 8, 16 at output stride 8."""
-        encoder = TimmBackbone(
-            backbone,
-            in_channels=in_channels,
-            output_stride=output_stride,
-            multi_grid=multi_grid,
-            width=width,
-            pretrained=pretrained,
-            weights=weights,
-        )
-        return cls(
-            encoder,
-            num_classes,
-            channels=channels,
-            attention_channels=attention_channels,
-            dropout=dropout,
-            paper_sign=paper_sign,
-            auxiliary=auxiliary,
-            align_corners=align_corners,
-            criterion=criterion,
-        )
-
     def forward(self, images: Tensor) -> DANetOutput:
         scores = self.scores(images)
         logits, pam, cam, auxiliary = (
@@ -192,7 +151,7 @@ class DANet(Network[DANetOutput]):
 
     def scores(self, images: Tensor) -> DANetOutput:
         """The score maps of `forward` before they are enlarged: (B, K, H', W') each."""
-        *_, third, last = self.backbone_features(images)
+        *_, third, last = self.backbone(images)
         pam, cam = self.pam_out(self.pam(self.pam_in(last))), self.cam_out(self.cam(self.cam_in(last)))
         logits = self.classify_sum(pam + cam)
         if not (self.training or self.all_outputs):
@@ -209,7 +168,7 @@ class DANet(Network[DANetOutput]):
 
     def features(self, images: Tensor) -> DANetFeatures:
         """What the branches work with: the backbone's last map, and both attentions' outputs."""
-        last = self.backbone_features(images)[-1]
+        last = self.backbone(images)[-1]
         return DANetFeatures(last, self.pam(self.pam_in(last)), self.cam(self.cam_in(last)))
 
     def position_attention(self, images: Tensor, positions: Sequence[int]) -> Tensor:
@@ -218,14 +177,8 @@ class DANet(Network[DANetOutput]):
         positions: cells of the backbone's last map, row * W' + column; the pixel (y, x) lies in row y // stride and
         column x // stride. The whole of S is never made.
         """
-        return self.pam.attention(self.pam_in(self.backbone_features(images)[-1]), positions)
+        return self.pam.attention(self.pam_in(self.backbone(images)[-1]), positions)
 
     def channel_attention(self, images: Tensor, channels: Sequence[int]) -> Tensor:
         """Which channels a few channels gather: R rows of channel attention's X, (B, R, channels)."""
-        return self.cam.attention(self.cam_in(self.backbone_features(images)[-1]), channels)
-
-    def backbone_features(self, images: Tensor) -> list[Tensor]:
-        """The backbone's maps, finest first."""
-        assert self.backbone is not None
-        maps: list[Tensor] = self.backbone(images)
-        return maps
+        return self.cam.attention(self.cam_in(self.backbone(images)[-1]), channels)

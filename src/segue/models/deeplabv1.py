@@ -5,13 +5,13 @@ arXiv:1412.7062), the LargeFOV network; the CRF is a step after prediction (`seg
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import ClassVar, NamedTuple, Self
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
-from segue.backbones import VGG16, Backbone
-from segue.backbones.vgg import CHANNELS, check_pretrained, fill_by_layer, pretrained_vgg16, scaled
+from segue.backbones import VGG16, Backbone, BackboneOptions
+from segue.backbones.vgg import CHANNELS, classifier, fill_by_layer, scaled
 from segue.layers import AlignedCorners, he_initialise
 from segue.losses import cross_entropy
 from segue.models.network import Criterion, Network, Paper
@@ -89,6 +89,28 @@ class LargeFOV(Backbone):
         return [self.dropout(self.relu(self.fc7(maps)))]
 
 
+@dataclass(frozen=True)
+class LargeFOVOptions(BackboneOptions):
+    """A `LargeFOV` as data; from `pretrained` or `weights`, a VGG-16 classifier, fc6 and fc7 are thinned out."""
+
+    rate: int = 12
+    dropout: float = 0.5
+
+    def build(self, in_channels: int) -> LargeFOV:
+        tensors = classifier(self, "deeplabv1")
+        (fc_channels,) = scaled((1024,), self.width)
+        trunk = LargeFOV(
+            in_channels=in_channels,
+            channels=scaled(CHANNELS, self.width),
+            fc_channels=fc_channels,
+            rate=self.rate,
+            dropout=self.dropout,
+        )
+        thinned = decimate(tensors, trunk.fc6.weight.shape, trunk.fc7.weight.shape)
+        fill_by_layer(trunk, thinned, str(self.weights or "timm's vgg16"), in_channels)
+        return trunk
+
+
 class DeepLabV1Output(NamedTuple):
     """What DeepLab computes; the loss reads the coarse scores."""
 
@@ -110,6 +132,7 @@ class DeepLabV1(Network[DeepLabV1Output]):
         2015,
         "1412.7062",
     )
+    backbone_options = LargeFOVOptions()
     backbone: Backbone
     alignment = AlignedCorners()
 
@@ -121,34 +144,6 @@ class DeepLabV1(Network[DeepLabV1Output]):
         self.criterion = criterion
         self.fc8 = nn.Conv2d(backbone.channels[-1], num_classes, 1)
         start_classifier(self.fc8)
-
-    @classmethod
-    def build(
-        cls,
-        num_classes: int,
-        *,
-        in_channels: int = 3,
-        pretrained: bool = False,
-        weights: str | Path | None = None,
-        width: float = 1.0,
-        rate: int = 12,
-        dropout: float = 0.5,
-        criterion: Criterion = cross_entropy,
-    ) -> Self:
-        """DeepLab-LargeFOV; from `pretrained` or `weights`, a VGG-16 classifier, fc6 and fc7 are thinned out."""
-        check_pretrained("deeplabv1", width, pretrained, weights)
-        (fc_channels,) = scaled((1024,), width)
-        trunk = LargeFOV(
-            in_channels=in_channels,
-            channels=scaled(CHANNELS, width),
-            fc_channels=fc_channels,
-            rate=rate,
-            dropout=dropout,
-        )
-        if pretrained or weights is not None:
-            tensors = decimate(pretrained_vgg16(weights), trunk.fc6.weight.shape, trunk.fc7.weight.shape)
-            fill_by_layer(trunk, tensors, str(weights or "timm's vgg16"), in_channels)
-        return cls(trunk, num_classes, criterion=criterion)
 
     def scores(self, images: Tensor) -> DeepLabV1Output:
         """(B, C, H, W) -> both fields at stride 8, a side of n pixels giving 1 + (n - 1) / 8 cells, rounded up."""

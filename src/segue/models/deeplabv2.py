@@ -6,20 +6,22 @@ scales is a network around this one (`segue.models.msc`).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import ClassVar, NamedTuple, Self
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from segue.backbones import Backbone, TimmBackbone
-from segue.backbones.vgg import CHANNELS, check_pretrained, fill_by_layer, pretrained_vgg16, scaled
-from segue.layers import AlignedAreas, AlignedCorners, Alignment, he_initialise
+from segue.backbones import Backbone, BackboneOptions, TimmOptions
+from segue.backbones.vgg import CHANNELS, classifier, fill_by_layer, scaled
+from segue.layers import AlignedAreas, AlignedCorners, he_initialise
 from segue.losses import cross_entropy
 from segue.models.deeplabv1 import decimate, dilated_vgg16, start_classifier
 from segue.models.network import Criterion, Network, Paper
 
 STRIDE = 8
+RATES = (6, 12, 18, 24)
+"""Of ASPP-L; ASPP-S's are (2, 4, 8, 12), LargeFOV's (12,)."""
 
 
 class SummedASPP(nn.Module):
@@ -85,7 +87,7 @@ class VGG16Fields(Backbone):
         in_channels: int = 3,
         channels: Sequence[int] = CHANNELS,
         fc_channels: int = 1024,
-        rates: Sequence[int] = (6, 12, 18, 24),
+        rates: Sequence[int] = RATES,
         dropout: float = 0.5,
     ) -> None:
         super().__init__()
@@ -101,6 +103,45 @@ class VGG16Fields(Backbone):
         return [field(pool5) for field in self.fields]
 
 
+@dataclass(frozen=True)
+class DeepLabV2Options(BackboneOptions):
+    """`vgg16`, or a timm ResNet in Caffe's layout, every block of a dilated stage fully dilated.
+
+    rates, dropout: of fc6, and after fc6 and fc7, of VGG-16.
+    """
+
+    backbone: str = "resnet101"
+    rates: Sequence[int] = RATES
+    dropout: float = 0.5
+
+    def build(self, in_channels: int) -> Backbone:
+        if self.backbone == "vgg16":
+            return self._vgg16_fields(in_channels)
+        return TimmOptions(
+            self.backbone,
+            output_stride=STRIDE,
+            contract_dilation=False,
+            caffe=True,
+            width=self.width,
+            pretrained=self.pretrained,
+            weights=self.weights,
+        ).build(in_channels)
+
+    def _vgg16_fields(self, in_channels: int) -> VGG16Fields:
+        tensors = classifier(self, "deeplabv2 on vgg16")
+        (fc_channels,) = scaled((1024,), self.width)
+        trunk = VGG16Fields(
+            in_channels=in_channels,
+            channels=scaled(CHANNELS, self.width),
+            fc_channels=fc_channels,
+            rates=self.rates,
+            dropout=self.dropout,
+        )
+        shapes = (fc_channels, trunk.body.channels[-1], 3, 3), (fc_channels, fc_channels, 1, 1)
+        fill_by_layer(trunk, decimate(tensors, *shapes), str(self.weights or "timm's vgg16"), in_channels)
+        return trunk
+
+
 class DeepLabV2Output(NamedTuple):
     """What DeepLabv2 computes; the loss reads the coarse scores."""
 
@@ -111,9 +152,9 @@ class DeepLabV2Output(NamedTuple):
 class DeepLabV2(Network[DeepLabV2Output]):
     """A trunk at stride 8, ASPP, and the scores enlarged (Sec. 3).
 
-    head: the backbone's maps -> scores: SummedASPP on a ResNet, SummedScores on VGG16Fields.
-    alignment: how scores lie over the picture, and so how they are enlarged and which labels they are trained with.
-        The default is PyTorch's reading, which is exact at any size; AlignedCorners() is the authors'.
+    rates: of ASPP, where the backbone is a ResNet; VGG16Fields has them already.
+    corners: scores lie over the picture with corners aligned, as the authors have it, and not with areas, PyTorch's
+        reading, which is exact at any size. It says how scores are enlarged and which labels they are trained with.
 
     The authors train a ResNet with BatchNorm frozen, statistics, scales and shifts.
     """
@@ -126,77 +167,30 @@ class DeepLabV2(Network[DeepLabV2Output]):
         2018,
         "1606.00915",
     )
+    backbone_options = DeepLabV2Options()
     backbone: Backbone
 
     def __init__(
         self,
         backbone: Backbone,
-        head: nn.Module,
         num_classes: int,
         *,
-        alignment: Alignment | None = None,
+        rates: Sequence[int] = RATES,
+        corners: bool = False,
         criterion: Criterion = cross_entropy,
     ) -> None:
         super().__init__()
         self.backbone = backbone
-        self.head = head
+        self.head: nn.Module
+        if isinstance(backbone, VGG16Fields):
+            self.head = SummedScores(backbone.channels, num_classes)
+        else:
+            self.head = SummedASPP(backbone.channels[-1], num_classes, rates)
         self.num_classes = num_classes
         self.in_channels = backbone.in_channels
         self.stride = backbone.strides[-1]
-        self.alignment = alignment or AlignedAreas()
+        self.alignment = AlignedCorners() if corners else AlignedAreas()
         self.criterion = criterion
-
-    @classmethod
-    def build(
-        cls,
-        num_classes: int,
-        *,
-        in_channels: int = 3,
-        backbone: str = "resnet101",
-        pretrained: bool = False,
-        weights: str | Path | None = None,
-        width: float = 1.0,
-        rates: Sequence[int] = (6, 12, 18, 24),
-        dropout: float = 0.5,
-        corners: bool = False,
-        criterion: Criterion = cross_entropy,
-    ) -> Self:
-        """DeepLabv2 on `vgg16`, or on a timm ResNet in Caffe's layout, every block of a dilated stage fully dilated.
-
-        rates: ASPP-L's (6, 12, 18, 24); ASPP-S's are (2, 4, 8, 12), LargeFOV's (12,).
-        dropout: after fc6 and fc7 of VGG-16. corners: align corners, as the authors do.
-        """
-        alignment = AlignedCorners() if corners else AlignedAreas()
-        if backbone != "vgg16":
-            encoder = TimmBackbone(
-                backbone,
-                in_channels=in_channels,
-                output_stride=STRIDE,
-                contract_dilation=False,
-                width=width,
-                pretrained=pretrained,
-                weights=weights,
-                caffe=True,
-            )
-            head = SummedASPP(encoder.channels[-1], num_classes, rates)
-            return cls(encoder, head, num_classes, alignment=alignment, criterion=criterion)
-        check_pretrained("deeplabv2 on vgg16", width, pretrained, weights)
-        (fc_channels,) = scaled((1024,), width)
-        trunk = VGG16Fields(
-            in_channels=in_channels,
-            channels=scaled(CHANNELS, width),
-            fc_channels=fc_channels,
-            rates=rates,
-            dropout=dropout,
-        )
-        if pretrained or weights is not None:
-            shapes = (fc_channels, trunk.body.channels[-1], 3, 3), (fc_channels, fc_channels, 1, 1)
-            fill_by_layer(
-                trunk, decimate(pretrained_vgg16(weights), *shapes), str(weights or "timm's vgg16"), in_channels
-            )
-        return cls(
-            trunk, SummedScores(trunk.channels, num_classes), num_classes, alignment=alignment, criterion=criterion
-        )
 
     def scores(self, images: Tensor) -> DeepLabV2Output:
         """(B, C, H, W) -> both fields at stride 8, a side of n pixels giving about n / 8 + 1 cells."""

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar
 
 from torch import Tensor, nn
 
-from segue.backbones import Backbone, TimmBackbone
+from segue.backbones import Backbone, TimmOptions
 from segue.layers import ASPP, ConvBNReLU, FCNHead
 from segue.losses import cross_entropy
 from segue.models.auxiliary import AuxiliaryNetwork
@@ -18,7 +17,7 @@ from segue.models.network import Criterion, Paper
 class DeepLabV3(AuxiliaryNetwork):
     """A dilated ResNet, ASPP on its last map, a classifier, and the scores enlarged to the image (Sec. 3.3, Fig. 5).
 
-    rates: of ASPP's 3x3 branches: 6, 12, 18 at output stride 16, doubled at 8.
+    rates: of ASPP's 3x3 branches; without them the paper's: 6, 12, 18 at output stride 16, doubled at 8.
     channels: of every ASPP branch.
     extra_convolution: a 3x3 convolution with BN and ReLU before the classifier: torchvision and
         segmentation_models.pytorch have it, the paper does not.
@@ -32,13 +31,14 @@ class DeepLabV3(AuxiliaryNetwork):
     paper: ClassVar[Paper] = Paper(
         "Rethinking Atrous Convolution for Semantic Image Segmentation", "Chen et al.", "arXiv", 2017, "1706.05587"
     )
+    backbone_options = TimmOptions("resnet101", output_stride=16, multi_grid=(1, 2, 4))
 
     def __init__(
         self,
         backbone: Backbone,
         num_classes: int,
         *,
-        rates: Sequence[int] = (6, 12, 18),
+        rates: Sequence[int] = (),
         channels: int = 256,
         dropout: float = 0.0,
         extra_convolution: bool = False,
@@ -57,7 +57,7 @@ class DeepLabV3(AuxiliaryNetwork):
         self.aspp = ASPP(
             backbone.channels[-1],
             channels,
-            rates,
+            rates or [rate * 16 // backbone.strides[-1] for rate in (6, 12, 18)],
             pool_first=pool_first,
             project_kernel=project_kernel,
             separable=separable,
@@ -69,46 +69,6 @@ class DeepLabV3(AuxiliaryNetwork):
         self.auxiliary = FCNHead(backbone.channels[-2], num_classes, auxiliary_channels) if auxiliary > 0 else None
         self.align_corners = align_corners
         self.criterion = criterion
-
-    @classmethod
-    def build(
-        cls,
-        num_classes: int,
-        *,
-        in_channels: int = 3,
-        backbone: str = "resnet101",
-        pretrained: bool = False,
-        weights: str | Path | None = None,
-        width: float = 1.0,
-        output_stride: int = 16,
-        multi_grid: Sequence[int] = (1, 2, 4),
-        rates: Sequence[int] = (),
-        channels: int = 256,
-        dropout: float = 0.0,
-        extra_convolution: bool = False,
-        auxiliary: float = 0.0,
-        criterion: Criterion = cross_entropy,
-    ) -> Self:
-        """DeepLabv3 on a timm encoder; without `rates`, the paper's for the output stride."""
-        encoder = TimmBackbone(
-            backbone,
-            in_channels=in_channels,
-            output_stride=output_stride,
-            multi_grid=multi_grid,
-            width=width,
-            pretrained=pretrained,
-            weights=weights,
-        )
-        return cls(
-            encoder,
-            num_classes,
-            rates=rates or tuple(rate * 16 // output_stride for rate in (6, 12, 18)),
-            channels=channels,
-            dropout=dropout,
-            extra_convolution=extra_convolution,
-            auxiliary=auxiliary,
-            criterion=criterion,
-        )
 
     def decode(self, features: list[Tensor]) -> Tensor:
         """ASPP and classifier on the coarsest map: (B, K, H', W')."""

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import ClassVar, NamedTuple, Self
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from segue.backbones import Backbone, TimmBackbone
+from segue.backbones import Backbone, TimmOptions
 from segue.labels import IGNORE
 from segue.layers import ImagePooling, resize
 from segue.losses import binary_focal, cross_entropy
@@ -163,6 +162,8 @@ class DFN(Network[DFNOutput]):
     """
 
     paper: ClassVar[Paper] = PAPER
+    backbone_options = TimmOptions("resnet101s")  # at stride 32; the authors' stem of three 3x3, 64, 64, 128 wide
+    backbone: Backbone
 
     def __init__(
         self,
@@ -193,38 +194,6 @@ class DFN(Network[DFNOutput]):
         self.criterion = criterion
         initialise(self.smooth, self.smooth_heads, self.border, self.border_heads)
 
-    @classmethod
-    def build(
-        cls,
-        num_classes: int,
-        *,
-        in_channels: int = 3,
-        backbone: str = "resnet101s",
-        pretrained: bool = False,
-        weights: str | Path | None = None,
-        width: float = 1.0,
-        channels: int = 512,
-        border_channels: int = 21,
-        border: float = 0.1,
-        alpha: float = 0.25,
-        gamma: float = 2.0,
-        void_borders: bool = False,
-        criterion: Criterion = cross_entropy,
-    ) -> Self:
-        """DFN on a timm encoder with maps at strides 4, 8, 16, 32; timm's `resnet101s` has the authors' stem."""
-        encoder = TimmBackbone(backbone, in_channels=in_channels, width=width, pretrained=pretrained, weights=weights)
-        return cls(
-            encoder,
-            num_classes,
-            channels=channels,
-            border_channels=border_channels,
-            border=border,
-            alpha=alpha,
-            gamma=gamma,
-            void_borders=void_borders,
-            criterion=criterion,
-        )
-
     def forward(self, images: Tensor) -> DFNOutput:
         def enlarge(maps: Tensor) -> Tensor:
             return resize(maps, like=images, align_corners=True)
@@ -239,7 +208,6 @@ class DFN(Network[DFNOutput]):
 
     def scores(self, images: Tensor) -> DFNOutput:
         """The maps of `forward` before they are enlarged: `stages` at strides 32, 16, 8, the others at 4."""
-        assert self.backbone is not None
         stages = self.backbone(images)[-4:]
         features, gates = self.smooth(stages)
         logits = self.smooth_heads[-1](features[-1])
@@ -288,6 +256,8 @@ class NarrowDFN(Network[NarrowDFNOutput]):
     """
 
     paper: ClassVar[Paper] = PAPER
+    backbone_options = TimmOptions("resnet101s")  # at stride 32; the authors' stem of three 3x3, 64, 64, 128 wide
+    backbone: Backbone
 
     def __init__(
         self,
@@ -311,31 +281,12 @@ class NarrowDFN(Network[NarrowDFNOutput]):
         self.criterion = criterion
         initialise(self.smooth, self.border)
 
-    @classmethod
-    def build(
-        cls,
-        num_classes: int,
-        *,
-        in_channels: int = 3,
-        backbone: str = "resnet101s",
-        pretrained: bool = False,
-        weights: str | Path | None = None,
-        width: float = 1.0,
-        border: float = 0.1,
-        void_borders: bool = False,
-        criterion: Criterion = cross_entropy,
-    ) -> Self:
-        """The narrow DFN on a timm encoder with maps at strides 4, 8, 16, 32."""
-        encoder = TimmBackbone(backbone, in_channels=in_channels, width=width, pretrained=pretrained, weights=weights)
-        return cls(encoder, num_classes, border=border, void_borders=void_borders, criterion=criterion)
-
     def forward(self, images: Tensor) -> NarrowDFNOutput:
         logits, border = self.scores(images)
         return NarrowDFNOutput(resize(logits, like=images), None if border is None else resize(border, like=images))
 
     def scores(self, images: Tensor) -> NarrowDFNOutput:
         """The maps of `forward` at stride 4, before they are enlarged."""
-        assert self.backbone is not None
         stages = self.backbone(images)[-4:]
         features, _ = self.smooth(stages)
         border = self.border(stages)[-1] if self.training or self.all_outputs else None

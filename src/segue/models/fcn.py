@@ -15,17 +15,17 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import dataclass
 from typing import ClassVar, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
 
-from segue.backbones import VGG16, AlexNet, Backbone, GoogLeNet, read_state
+from segue.backbones import VGG16, AlexNet, Backbone, BackboneOptions, GoogLeNet, read_state
 from segue.backbones import alexnet as caffenet
 from segue.backbones.backbone import fill
 from segue.backbones.googlenet import googlenet_names
-from segue.backbones.vgg import CHANNELS, as_convolution, check_pretrained, fill_by_layer, pretrained_vgg16, scaled
+from segue.backbones.vgg import CHANNELS, as_convolution, classifier, fill_by_layer, scaled
 from segue.layers import he_initialise
 from segue.losses import cross_entropy
 from segue.models.network import Criterion, Network, Paper
@@ -51,16 +51,25 @@ class Trunk(Backbone):
 
     @classmethod
     @abstractmethod
-    def create(
-        cls,
-        *,
-        in_channels: int,
-        width: float,
-        dropout: float | None,
-        pretrained: bool,
-        weights: str | Path | None,
-    ) -> Self:
+    def create(cls, options: TrunkOptions, in_channels: int) -> Self:
         """The trunk at its own or a narrower width, filled from a classifier's weights if there are any."""
+
+
+@dataclass(frozen=True)
+class TrunkOptions(BackboneOptions):
+    """A `Trunk` as data: `vgg16`, for FCN-32s also `alexnet` or `googlenet`.
+
+    pretrained, weights: of an ImageNet classifier; fc6 and fc7 are carried over.
+    dropout: 0.5 after fc6 and fc7, 0.4 after GoogLeNet, when not given.
+    """
+
+    backbone: str = "vgg16"
+    dropout: float | None = None
+
+    def build(self, in_channels: int) -> Trunk:
+        if self.backbone not in TRUNKS:
+            raise ValueError(f"there is no trunk {self.backbone!r} for an FCN; known: {', '.join(TRUNKS)}")
+        return TRUNKS[self.backbone].create(self, in_channels)
 
 
 class FullyConvolutional(nn.Module):
@@ -106,25 +115,16 @@ class VGG16Trunk(Trunk):
         self.classifier = FullyConvolutional(channels[4], fc_channels, 7, dropout)
 
     @classmethod
-    def create(
-        cls,
-        *,
-        in_channels: int,
-        width: float,
-        dropout: float | None,
-        pretrained: bool,
-        weights: str | Path | None,
-    ) -> Self:
-        check_pretrained("vgg16", width, pretrained, weights)
-        (fc_channels,) = scaled((4096,), width)
+    def create(cls, options: TrunkOptions, in_channels: int) -> Self:
+        tensors = classifier(options, "vgg16")
+        (fc_channels,) = scaled((4096,), options.width)
         trunk = cls(
             in_channels=in_channels,
-            channels=scaled(CHANNELS, width),
+            channels=scaled(CHANNELS, options.width),
             fc_channels=fc_channels,
-            dropout=0.5 if dropout is None else dropout,
+            dropout=0.5 if options.dropout is None else options.dropout,
         )
-        if pretrained or weights is not None:
-            fill_by_layer(trunk, pretrained_vgg16(weights), str(weights or "timm's vgg16"), in_channels)
+        fill_by_layer(trunk, tensors, str(options.weights or "timm's vgg16"), in_channels)
         return trunk
 
     def forward(self, images: Tensor) -> list[Tensor]:
@@ -158,29 +158,21 @@ class AlexNetTrunk(Trunk):
         self.classifier = FullyConvolutional(channels[4], fc_channels, 6, dropout)
 
     @classmethod
-    def create(
-        cls,
-        *,
-        in_channels: int,
-        width: float,
-        dropout: float | None,
-        pretrained: bool,
-        weights: str | Path | None,
-    ) -> Self:
-        _nothing_to_fetch("alexnet", pretrained)
-        (fc_channels,) = scaled((4096,), width)
+    def create(cls, options: TrunkOptions, in_channels: int) -> Self:
+        _nothing_to_fetch(options)
+        (fc_channels,) = scaled((4096,), options.width)
         trunk = cls(
             in_channels=in_channels,
-            channels=scaled(caffenet.CHANNELS, width),
+            channels=scaled(caffenet.CHANNELS, options.width),
             fc_channels=fc_channels,
-            dropout=0.5 if dropout is None else dropout,
+            dropout=0.5 if options.dropout is None else options.dropout,
         )
-        if weights is not None:
-            tensors = read_state(weights)
+        if options.weights is not None:
+            tensors = read_state(options.weights)
             for name, before in (("fc6.weight", trunk.body.channels[-1]), ("fc7.weight", fc_channels)):
                 if name in tensors:
                     tensors[name] = as_convolution(tensors[name], before)
-            fill_by_layer(trunk, tensors, str(weights), in_channels)
+            fill_by_layer(trunk, tensors, str(options.weights), in_channels)
         return trunk
 
     def forward(self, images: Tensor) -> list[Tensor]:
@@ -206,27 +198,21 @@ class GoogLeNetTrunk(Trunk):
         self.dropout = nn.Dropout(dropout)
 
     @classmethod
-    def create(
-        cls,
-        *,
-        in_channels: int,
-        width: float,
-        dropout: float | None,
-        pretrained: bool,
-        weights: str | Path | None,
-    ) -> Self:
-        _nothing_to_fetch("googlenet", pretrained)
-        trunk = cls(in_channels=in_channels, width=width, dropout=0.4 if dropout is None else dropout)
-        if weights is not None:
-            fill(trunk.body, googlenet_names(read_state(weights)), str(weights), in_channels)
+    def create(cls, options: TrunkOptions, in_channels: int) -> Self:
+        _nothing_to_fetch(options)
+        dropout = 0.4 if options.dropout is None else options.dropout
+        trunk = cls(in_channels=in_channels, width=options.width, dropout=dropout)
+        if options.weights is not None:
+            fill(trunk.body, googlenet_names(read_state(options.weights)), str(options.weights), in_channels)
         return trunk
 
     def forward(self, images: Tensor) -> list[Tensor]:
         return [self.dropout(self.body(images)[-1])]
 
 
-def _nothing_to_fetch(name: str, pretrained: bool) -> None:
-    if pretrained:
+def _nothing_to_fetch(options: TrunkOptions) -> None:
+    if options.pretrained:
+        name = options.backbone
         raise ValueError(
             f"{name}: Caffe's {name} is not what timm or torchvision publish under that name, so pretrained = true "
             "has nothing to fetch; give `weights`, a file of Caffe's tensors"
@@ -260,15 +246,6 @@ class Upscore(nn.ConvTranspose2d):
         self.weight.requires_grad_(learn)
 
 
-def zero_score(in_channels: int, num_classes: int) -> nn.Conv2d:
-    """A 1x1 score layer that starts at zero (Sec. 4.2, 4.3): the first loss is ln K, and a new skip changes nothing."""
-    layer = nn.Conv2d(in_channels, num_classes, 1)
-    nn.init.zeros_(layer.weight)
-    assert layer.bias is not None
-    nn.init.zeros_(layer.bias)
-    return layer
-
-
 def crop(maps: Tensor, offset: int, like: Tensor) -> Tensor:
     """(B, C, h, w) -> (B, C, H, W), the size of `like`, from row and column `offset` on."""
     height, width = like.shape[-2:]
@@ -285,6 +262,7 @@ class FCN(Network[FCNOutput]):
     paper: ClassVar[Paper] = Paper(
         "Fully Convolutional Networks for Semantic Segmentation", "Long et al.", "CVPR", 2015, "1411.4038"
     )
+    backbone_options = TrunkOptions("vgg16")
     backbone: Trunk
 
     def __init__(
@@ -301,33 +279,28 @@ class FCN(Network[FCNOutput]):
         self.in_channels = backbone.in_channels
         self.learn_upsampling = learn_upsampling
         self.criterion = criterion
-        self.score_fr = zero_score(backbone.channels[-1], num_classes)
+        self.score_fr = self.score(-1)
+        self.add_layers()
 
-    @classmethod
-    def build(
-        cls,
-        num_classes: int,
-        *,
-        in_channels: int = 3,
-        backbone: str = "vgg16",
-        pretrained: bool = False,
-        weights: str | Path | None = None,
-        width: float = 1.0,
-        dropout: float | None = None,
-        learn_upsampling: bool = False,
-        criterion: Criterion = cross_entropy,
-    ) -> Self:
-        """An FCN on `vgg16`, the 32s also on `alexnet` or `googlenet`.
+    @abstractmethod
+    def add_layers(self) -> None:
+        """Make what the network has beside the scores of the last map; `__init__` calls it."""
 
-        pretrained, weights: fetch an ImageNet classifier, or read it from a file; fc6 and fc7 are carried over.
-        dropout: 0.5 after fc6 and fc7, 0.4 after GoogLeNet, when not given.
+    def score(self, index: int) -> nn.Conv2d:
+        """A 1x1 score layer for one of the trunk's maps, counted from the last; it starts at zero (Sec. 4.2, 4.3).
+
+        So the first loss is ln K, and a new skip changes nothing.
         """
-        if backbone not in TRUNKS:
-            raise ValueError(f"there is no trunk {backbone!r} for an FCN; known: {', '.join(TRUNKS)}")
-        trunk = TRUNKS[backbone].create(
-            in_channels=in_channels, width=width, dropout=dropout, pretrained=pretrained, weights=weights
-        )
-        return cls(trunk, num_classes, learn_upsampling=learn_upsampling, criterion=criterion)
+        channels = self.backbone.channels
+        if len(channels) < -index:
+            raise ValueError(
+                f"{self.backbone.name} has no skips: FCN-16s and FCN-8s are defined on vgg16, FCN-32s on any trunk"
+            )
+        layer = nn.Conv2d(channels[index], self.num_classes, 1)
+        nn.init.zeros_(layer.weight)
+        assert layer.bias is not None
+        nn.init.zeros_(layer.bias)
+        return layer
 
     def upscore(self, kernel: int, stride: int) -> Upscore:
         """One of this network's transposed convolutions."""
@@ -346,43 +319,22 @@ class FCN32s(FCN):
     64, or 63 where the centre is a whole pixel.
     """
 
-    def __init__(
-        self,
-        backbone: Trunk,
-        num_classes: int,
-        *,
-        learn_upsampling: bool = False,
-        criterion: Criterion = cross_entropy,
-    ) -> None:
-        super().__init__(backbone, num_classes, learn_upsampling=learn_upsampling, criterion=criterion)
-        kernel = 63 if backbone.centre.is_integer() else 64
+    def add_layers(self) -> None:
+        centre = self.backbone.centre
+        kernel = 63 if centre.is_integer() else 64
         self.upscore32 = self.upscore(kernel, 32)
-        self.offset = int((kernel - 1) / 2 - backbone.centre)
+        self.offset = int((kernel - 1) / 2 - centre)
 
     def forward(self, images: Tensor) -> FCNOutput:
         score_fr = self.score_fr(self.backbone(images)[-1])
         return FCNOutput(crop(self.upscore32(score_fr), self.offset, like=images), score_fr)
 
 
-def _require_skips(backbone: Trunk) -> None:
-    if len(backbone.channels) < 3:
-        raise ValueError(f"{backbone.name} has no skips: FCN-16s and FCN-8s are defined on vgg16, FCN-32s on any trunk")
-
-
 class FCN16s(FCN):
     """Scores at stride 32, enlarged by 2, plus those of pool4; the sum enlarged by 16."""
 
-    def __init__(
-        self,
-        backbone: Trunk,
-        num_classes: int,
-        *,
-        learn_upsampling: bool = False,
-        criterion: Criterion = cross_entropy,
-    ) -> None:
-        _require_skips(backbone)
-        super().__init__(backbone, num_classes, learn_upsampling=learn_upsampling, criterion=criterion)
-        self.score_pool4 = zero_score(backbone.channels[-2], num_classes)
+    def add_layers(self) -> None:
+        self.score_pool4 = self.score(-2)
         self.upscore2 = self.upscore(4, 2)
         self.upscore16 = self.upscore(32, 16)
 
@@ -399,18 +351,9 @@ class FCN8s(FCN):
 
     scales: ClassVar[tuple[float, float]] = (1.0, 1.0)  # of pool4 and pool3, before they are scored
 
-    def __init__(
-        self,
-        backbone: Trunk,
-        num_classes: int,
-        *,
-        learn_upsampling: bool = False,
-        criterion: Criterion = cross_entropy,
-    ) -> None:
-        _require_skips(backbone)
-        super().__init__(backbone, num_classes, learn_upsampling=learn_upsampling, criterion=criterion)
-        self.score_pool4 = zero_score(backbone.channels[-2], num_classes)
-        self.score_pool3 = zero_score(backbone.channels[-3], num_classes)
+    def add_layers(self) -> None:
+        self.score_pool4 = self.score(-2)
+        self.score_pool3 = self.score(-3)
         self.upscore2 = self.upscore(4, 2)
         self.upscore_pool4 = self.upscore(4, 2)
         self.upscore8 = self.upscore(16, 8)

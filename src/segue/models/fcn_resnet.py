@@ -7,13 +7,12 @@ is what torchvision and mmsegmentation call FCN, and what PSPNet, OCRNet and MCI
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from segue.backbones import Backbone, TimmBackbone
+from segue.backbones import Backbone, TimmOptions
 from segue.layers import ConvBNReLU, FCNHead
 from segue.losses import cross_entropy
 from segue.models.auxiliary import AuxiliaryNetwork
@@ -67,14 +66,15 @@ class FCNResNet(AuxiliaryNetwork):
     paper: ClassVar[Paper] = Paper(
         "Fully Convolutional Networks for Semantic Segmentation", "Long et al.", "CVPR", 2015, "1411.4038"
     )
+    backbone_options = TimmOptions("resnet50", output_stride=8)
 
     def __init__(
         self,
         backbone: Backbone,
         num_classes: int,
-        *,
         head: nn.Module | None = None,
-        auxiliary: float = 0.0,
+        *,
+        auxiliary: float = 0.4,
         auxiliary_channels: int | None = None,
         align_corners: bool = False,
         criterion: Criterion = cross_entropy,
@@ -88,36 +88,6 @@ class FCNResNet(AuxiliaryNetwork):
         self.auxiliary = FCNHead(backbone.channels[-2], num_classes, auxiliary_channels) if auxiliary > 0 else None
         self.align_corners = align_corners
         self.criterion = criterion
-
-    @classmethod
-    def build(
-        cls,
-        num_classes: int,
-        *,
-        in_channels: int = 3,
-        backbone: str = "resnet50",
-        pretrained: bool = False,
-        weights: str | Path | None = None,
-        width: float = 1.0,
-        output_stride: int = 8,
-        auxiliary: float = 0.4,
-        criterion: Criterion = cross_entropy,
-    ) -> Self:
-        """FCN on a timm encoder; `auxiliary` is the weight of the auxiliary head's loss, 0 for none."""
-        encoder = TimmBackbone(
-            backbone,
-            in_channels=in_channels,
-            output_stride=output_stride,
-            width=width,
-            pretrained=pretrained,
-            weights=weights,
-        )
-        return cls(
-            encoder,
-            num_classes,
-            auxiliary=auxiliary,
-            criterion=criterion,
-        )
 
     def decode(self, features: list[Tensor]) -> Tensor:
         """The head on the coarsest map: (B, K, H', W')."""

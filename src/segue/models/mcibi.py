@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import ClassVar, NamedTuple, Self
+from typing import ClassVar, NamedTuple
 
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segue.backbones import Backbone, TimmBackbone
+from segue.backbones import Backbone, TimmOptions
 from segue.layers import ASPP, PPM, ContextAttention, ConvBNReLU, FusedPyramid, ObjectContext, resize
 from segue.layers.class_sums import ClassSums, class_sums
 from segue.losses import cross_entropy
@@ -175,7 +174,7 @@ CONTEXTS: dict[str, Callable[[Sequence[int], int], Context | None]] = {
 class MCIBI(Network[MCIBIOutput]):
     """A dilated ResNet, the context beyond the image and any within it, and a classifier of both.
 
-    context: the context within the image, `channels` wide; None for none.
+    context: the context within the image: none, ppm, aspp, ocr or upernet. within: another one, `channels` wide.
     channels: of R and of the memory; transform_channels: inside the attention.
     alpha: weight of the first segmentation's loss; auxiliary: of the auxiliary head's, 0 for no such head; beta: of
         the memory's consistency, which counts from the epoch `consistency_epoch` on, counted from 0 (the authors'
@@ -189,19 +188,22 @@ class MCIBI(Network[MCIBIOutput]):
     paper: ClassVar[Paper] = Paper(
         "Mining Contextual Information Beyond Image for Semantic Segmentation", "Jin et al.", "ICCV", 2021, "2108.11819"
     )
+    backbone_options = TimmOptions("resnet50c", output_stride=8)
+    backbone: Backbone
 
     def __init__(
         self,
         backbone: Backbone,
         num_classes: int,
+        within: Context | None = None,
         *,
-        context: Context | None = None,
+        context: str = "aspp",
         channels: int = 512,
         transform_channels: int = 256,
         dropout: float = 0.1,
         alpha: float = 0.4,
         auxiliary: float = 0.4,
-        auxiliary_channels: int = 512,
+        auxiliary_channels: int | None = None,
         beta: float = 1.0,
         consistency_epoch: int = 1,
         momentum: float = 0.9,
@@ -211,21 +213,26 @@ class MCIBI(Network[MCIBIOutput]):
         criterion: Criterion = cross_entropy,
     ) -> None:
         super().__init__()
+        if context not in CONTEXTS:
+            raise ValueError(f"context = {context!r}: it must be one of {', '.join(CONTEXTS)}")
+        within = within or CONTEXTS[context](backbone.channels, channels)
         self.backbone = backbone
         self.num_classes = num_classes
         self.in_channels = backbone.in_channels
         self.bottleneck = ConvBNReLU(backbone.channels[-1], channels, 3)
         self.memory = ClassMemory(num_classes, channels, cosine=cosine)
         self.beyond = BeyondImage(channels, transform_channels, hard=hard)
-        self.within = context
-        self.refine_within = ContextAttention(channels, transform_channels) if context is not None else None
-        self.fuse_within = ConvBNReLU(2 * channels, channels, 3) if context is not None else None
+        self.within = within
+        self.refine_within = ContextAttention(channels, transform_channels) if within is not None else None
+        self.fuse_within = ConvBNReLU(2 * channels, channels, 3) if within is not None else None
         self.classify_first = classifier(channels, num_classes, channels, 1, dropout)  # H1
         self.classify = classifier(channels, num_classes, channels, 1, dropout)  # H2
         self.auxiliary = (
-            classifier(backbone.channels[-2], num_classes, auxiliary_channels, 3, dropout) if auxiliary > 0 else None
+            classifier(backbone.channels[-2], num_classes, auxiliary_channels or channels, 3, dropout)
+            if auxiliary > 0
+            else None
         )
-        if context is not None and context.reads_regions and self.auxiliary is None:
+        if within is not None and within.reads_regions and self.auxiliary is None:
             raise ValueError("this context reads the auxiliary head's scores: auxiliary must be more than 0")
         self.alpha = alpha
         self.auxiliary_weight = auxiliary
@@ -236,56 +243,8 @@ class MCIBI(Network[MCIBIOutput]):
         self.criterion = criterion
         self.epoch = 0  # as `observe` last heard
 
-    @classmethod
-    def build(
-        cls,
-        num_classes: int,
-        *,
-        in_channels: int = 3,
-        backbone: str = "resnet50c",
-        pretrained: bool = False,
-        weights: str | Path | None = None,
-        width: float = 1.0,
-        output_stride: int = 8,
-        context: str = "aspp",
-        channels: int = 512,
-        transform_channels: int = 256,
-        alpha: float = 0.4,
-        auxiliary: float = 0.4,
-        beta: float = 1.0,
-        momentum: float = 0.9,
-        momentum_lr: float | None = None,
-        criterion: Criterion = cross_entropy,
-    ) -> Self:
-        """MCIBI on a timm encoder; `context` is none, ppm, aspp, ocr or upernet. Raises ValueError for another name."""
-        if context not in CONTEXTS:
-            raise ValueError(f"context = {context!r}: it must be one of {', '.join(CONTEXTS)}")
-        encoder = TimmBackbone(
-            backbone,
-            in_channels=in_channels,
-            output_stride=output_stride,
-            width=width,
-            pretrained=pretrained,
-            weights=weights,
-        )
-        return cls(
-            encoder,
-            num_classes,
-            context=CONTEXTS[context](encoder.channels, channels),
-            channels=channels,
-            transform_channels=transform_channels,
-            alpha=alpha,
-            auxiliary=auxiliary,
-            auxiliary_channels=channels,
-            beta=beta,
-            momentum=momentum,
-            momentum_lr=momentum_lr,
-            criterion=criterion,
-        )
-
     def scores(self, images: Tensor) -> MCIBIOutput:
         """What `forward` enlarges: the same maps at their own strides."""
-        assert self.backbone is not None
         maps = self.backbone(images)
         features = self.bottleneck(maps[-1])  # R
         first = self.classify_first(features)
@@ -311,7 +270,6 @@ class MCIBI(Network[MCIBIOutput]):
 
     def beside_memory(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """R, and the memory's rows."""
-        assert self.backbone is not None
         return self.bottleneck(self.backbone(images)[-1]), self.memory.rows
 
     def momentum_at(self, progress: Progress) -> float:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from fractions import Fraction
-from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
@@ -20,7 +19,7 @@ from segue.labels import IGNORE
 from segue.layers import AlignedAreas, AlignedCorners, Alignment, resize
 from segue.losses import cross_entropy
 from segue.models.deeplabv2 import DeepLabV2
-from segue.models.network import Criterion, Network, Paper
+from segue.models.network import Criterion, Network, Paper, keywords
 
 
 class MSCOutput(NamedTuple):
@@ -155,34 +154,22 @@ class MultiScale(Network[MSCOutput]):
         num_classes: int,
         *,
         in_channels: int = 3,
-        backbone: str = "resnet101",
-        pretrained: bool = False,
-        weights: str | Path | None = None,
-        width: float = 1.0,
-        rates: Sequence[int] = (6, 12, 18, 24),
-        dropout: float = 0.5,
         scales: Sequence[float] = (0.5, 0.75),
         corners: bool = False,
         criterion: Criterion = cross_entropy,
+        **options: Any,
     ) -> Self:
-        """The paper's best network: DeepLabv2 at three scales. Arguments are those of `DeepLabV2.build`, and `scales`.
+        """The paper's best network: DeepLabv2, by its own options, at three scales.
 
         With corners aligned, scales are in quarters.
         """
-        network = DeepLabV2.build(
-            num_classes,
-            in_channels=in_channels,
-            backbone=backbone,
-            pretrained=pretrained,
-            weights=weights,
-            width=width,
-            rates=rates,
-            dropout=dropout,
-            corners=corners,
-            criterion=criterion,
-        )
+        network = DeepLabV2.build(num_classes, in_channels=in_channels, corners=corners, criterion=criterion, **options)
         rule = CornerRule() if corners else AreaRule()
         return cls(network, scales=scales, rule=rule, stride=network.stride, criterion=criterion)
+
+    @classmethod
+    def options(cls) -> dict[str, Any]:
+        return DeepLabV2.options() | keywords(cls.build)
 
     def scores(self, images: Tensor) -> MSCOutput:
         """The same maps, with `fused` in place of the enlarged logits."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from torch import Tensor, nn
+
+from segue.backbones import BackboneOptions
 
 Criterion = Callable[[Tensor, Tensor], Tensor]
 """(logits (B, K, H, W), target (B, H, W)) -> scalar: the loss of one segmentation map."""
@@ -41,14 +44,16 @@ class Progress:
 
 
 class Network(nn.Module, ABC, Generic[OutputT]):
-    """A segmentation network.
+    """A segmentation network: `__init__` takes its parts and, by keyword only, its options.
 
+    backbone_options: the paper's backbone, for `build`; None where a network has none, or a `build` of its own.
     backbone: its pretrained part, which may train at a lower rate than the rest; None where there is none.
     all_outputs: compute in eval() also what only training reads.
     unused_tensors: names of a converted checkpoint's tensors that its own codebase never computes with.
     """
 
     paper: ClassVar[Paper]
+    backbone_options: ClassVar[BackboneOptions | None] = None
     backbone: nn.Module | None
     num_classes: int
     in_channels: int
@@ -56,9 +61,25 @@ class Network(nn.Module, ABC, Generic[OutputT]):
     unused_tensors: tuple[str, ...] = ()
 
     @classmethod
-    @abstractmethod
-    def build(cls, num_classes: int, *, in_channels: int = 3) -> Self:
-        """The network with the paper's defaults; its further keyword arguments are a recipe's `[model]` keys."""
+    def build(cls, num_classes: int, *, in_channels: int = 3, **options: Any) -> Self:
+        """The network from a recipe's `[model]` keys; without any, the paper's.
+
+        options: fields of `backbone_options`, and keywords of `__init__`; what is both goes to both.
+        """
+        assert cls.backbone_options is not None  # or the class has a `build` of its own
+        of_backbone = {field.name for field in fields(cls.backbone_options)}
+        chosen = replace(cls.backbone_options, **{key: options[key] for key in of_backbone & options.keys()})
+        own = {key: options[key] for key in options if key not in of_backbone or key in keywords(cls.__init__)}
+        return cls(chosen.build(in_channels), num_classes, **own)
+
+    @classmethod
+    def options(cls) -> dict[str, Any]:
+        """The keywords that `build` takes, with their defaults."""
+        options = keywords(cls.build)
+        if cls.backbone_options is not None:
+            own = {field.name: getattr(cls.backbone_options, field.name) for field in fields(cls.backbone_options)}
+            options |= own | keywords(cls.__init__)
+        return options
 
     @abstractmethod
     def forward(self, images: Tensor) -> OutputT:
@@ -83,3 +104,9 @@ class Network(nn.Module, ABC, Generic[OutputT]):
     def beside_memory(self, images: Tensor) -> tuple[Tensor, Tensor] | None:
         """What a network with a memory of classes compares with it: features (B, C, h, w), and its rows (K, C)."""
         return None
+
+
+def keywords(function: Callable[..., Any]) -> dict[str, Any]:
+    """Its keyword-only parameters, with their defaults."""
+    parameters = inspect.signature(function).parameters.values()
+    return {one.name: one.default for one in parameters if one.kind is one.KEYWORD_ONLY}

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import ClassVar, NamedTuple, Self
+from typing import ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
-from segue.backbones import Backbone, TimmBackbone
+from segue.backbones import Backbone, TimmOptions
 from segue.layers import ConvBNReLU, FCNHead, ObjectContext, resize
 from segue.losses import cross_entropy
 from segue.models.network import Criterion, Network, Paper
@@ -26,12 +25,14 @@ class OCRNet(Network[OCRNetOutput]):
     channels: of the features; transform_channels: inside the attention.
     region_channels: of the first segmentation's head on the last but one stage.
     region_scale: on the first segmentation's scores, where regions are made of them.
-    auxiliary_weight: of the first segmentation's loss, 0.4 in the paper.
+    auxiliary: weight of the first segmentation's loss, 0.4 in the paper.
     """
 
     paper: ClassVar[Paper] = Paper(
         "Object-Contextual Representations for Semantic Segmentation", "Yuan et al.", "ECCV", 2020, "1909.11065"
     )
+    backbone_options = TimmOptions("resnet50", output_stride=8)
+    backbone: Backbone
 
     def __init__(
         self,
@@ -43,7 +44,7 @@ class OCRNet(Network[OCRNetOutput]):
         region_channels: int | None = None,
         region_scale: float = 1.0,
         dropout: float = 0.1,
-        auxiliary_weight: float = 0.4,
+        auxiliary: float = 0.4,
         align_corners: bool = False,
         criterion: Criterion = cross_entropy,
     ) -> None:
@@ -56,47 +57,12 @@ class OCRNet(Network[OCRNetOutput]):
         self.context = ObjectContext(channels, transform_channels, scale=region_scale)
         self.dropout = nn.Dropout2d(dropout)
         self.classify = nn.Conv2d(channels, num_classes, 1)
-        self.auxiliary_weight = auxiliary_weight
+        self.auxiliary_weight = auxiliary
         self.align_corners = align_corners
         self.criterion = criterion
 
-    @classmethod
-    def build(
-        cls,
-        num_classes: int,
-        *,
-        in_channels: int = 3,
-        backbone: str = "resnet50",
-        pretrained: bool = False,
-        weights: str | Path | None = None,
-        width: float = 1.0,
-        output_stride: int = 8,
-        channels: int = 512,
-        transform_channels: int = 256,
-        auxiliary: float = 0.4,
-        criterion: Criterion = cross_entropy,
-    ) -> Self:
-        """OCRNet on a timm encoder; `auxiliary` is the weight of the first segmentation's loss."""
-        encoder = TimmBackbone(
-            backbone,
-            in_channels=in_channels,
-            output_stride=output_stride,
-            width=width,
-            pretrained=pretrained,
-            weights=weights,
-        )
-        return cls(
-            encoder,
-            num_classes,
-            channels=channels,
-            transform_channels=transform_channels,
-            auxiliary_weight=auxiliary,
-            criterion=criterion,
-        )
-
     def scores(self, images: Tensor) -> OCRNetOutput:
         """What `forward` enlarges: the same maps at the stride of the features."""
-        assert self.backbone is not None
         features = self.backbone(images)
         pixels = self.bottleneck(features[-1])
         # Both stages have one stride in the paper; at another output stride the regions follow the pixels.

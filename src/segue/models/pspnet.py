@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segue.backbones import Backbone, TimmBackbone
+from segue.backbones import Backbone, TimmOptions
 from segue.layers import PPM, ConvBNReLU, FCNHead, resize
 from segue.losses import cross_entropy
 from segue.models.auxiliary import AuxiliaryNetwork
@@ -55,18 +54,19 @@ class PSPNet(AuxiliaryNetwork):
     """
 
     paper: ClassVar[Paper] = Paper("Pyramid Scene Parsing Network", "Zhao et al.", "CVPR", 2017, "1612.01105")
+    backbone_options = TimmOptions("resnet50", output_stride=8)
 
     def __init__(
         self,
         backbone: Backbone,
         num_classes: int,
+        ppm: nn.Module | None = None,
         *,
         channels: int = 512,
         bins: Sequence[int] = (1, 2, 3, 6),
-        ppm: nn.Module | None = None,
         classifier_kernel: int = 1,
         dropout: float = 0.1,
-        auxiliary: float = 0.0,
+        auxiliary: float = 0.4,
         auxiliary_channels: int | None = None,
         align_corners: bool = False,
         criterion: Criterion = cross_entropy,
@@ -82,40 +82,6 @@ class PSPNet(AuxiliaryNetwork):
         self.auxiliary = FCNHead(backbone.channels[-2], num_classes, auxiliary_channels) if auxiliary > 0 else None
         self.align_corners = align_corners
         self.criterion = criterion
-
-    @classmethod
-    def build(
-        cls,
-        num_classes: int,
-        *,
-        in_channels: int = 3,
-        backbone: str = "resnet50",
-        pretrained: bool = False,
-        weights: str | Path | None = None,
-        width: float = 1.0,
-        output_stride: int = 8,
-        channels: int = 512,
-        bins: Sequence[int] = (1, 2, 3, 6),
-        auxiliary: float = 0.4,
-        criterion: Criterion = cross_entropy,
-    ) -> Self:
-        """PSPNet on a timm encoder; `auxiliary` is the weight of the auxiliary head's loss, 0 for none."""
-        encoder = TimmBackbone(
-            backbone,
-            in_channels=in_channels,
-            output_stride=output_stride,
-            width=width,
-            pretrained=pretrained,
-            weights=weights,
-        )
-        return cls(
-            encoder,
-            num_classes,
-            channels=channels,
-            bins=bins,
-            auxiliary=auxiliary,
-            criterion=criterion,
-        )
 
     def decode(self, features: list[Tensor]) -> Tensor:
         """Pyramid pooling and classifier on the coarsest map: (B, K, H', W')."""

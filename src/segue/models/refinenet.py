@@ -4,14 +4,13 @@ arXiv:1611.06612)."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import ClassVar, NamedTuple, Self
+from typing import ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segue.backbones import Backbone, TimmBackbone
+from segue.backbones import Backbone, TimmOptions
 from segue.layers import resize
 from segue.losses import cross_entropy
 from segue.models.network import Criterion, Network, Paper
@@ -235,6 +234,8 @@ class RefineNet(Network[RefineNetOutput]):
     """
 
     paper: ClassVar[Paper] = PAPER
+    backbone_options = TimmOptions("resnet101")  # at stride 32
+    backbone: Backbone
 
     def __init__(
         self,
@@ -273,39 +274,6 @@ class RefineNet(Network[RefineNetOutput]):
         self.criterion = criterion
         initialise(self.cascade, self.refine, self.classify)
 
-    @classmethod
-    def build(
-        cls,
-        num_classes: int,
-        *,
-        in_channels: int = 3,
-        backbone: str = "resnet101",
-        pretrained: bool = False,
-        weights: str | Path | None = None,
-        width: float = 1.0,
-        caffe: bool = False,
-        cascade: int = 4,
-        channels: int = 256,
-        crp_links: int = 4,
-        conv_first: bool = False,
-        dropout: float = 0.5,
-        criterion: Criterion = cross_entropy,
-    ) -> Self:
-        """RefineNet on a timm encoder with maps at strides 4, 8, 16, 32; the authors' ResNets have the Caffe layout."""
-        encoder = TimmBackbone(
-            backbone, in_channels=in_channels, width=width, pretrained=pretrained, weights=weights, caffe=caffe
-        )
-        return cls(
-            encoder,
-            num_classes,
-            cascade=cascade,
-            channels=channels,
-            crp_links=crp_links,
-            conv_first=conv_first,
-            dropout=dropout,
-            criterion=criterion,
-        )
-
     def forward(self, images: Tensor) -> RefineNetOutput:
         scores = self.scores(images).logits
         return RefineNetOutput(resize(scores, like=images, align_corners=self.align_corners))
@@ -316,7 +284,6 @@ class RefineNet(Network[RefineNetOutput]):
 
     def refined(self, images: Tensor) -> list[Tensor]:
         """Each block's output, coarse to fine: RefineNet-4 to RefineNet-1 of a cascade of four."""
-        assert self.backbone is not None
         outputs: list[Tensor] = self.cascade(self.backbone(images)[-4:])
         return outputs
 
@@ -344,6 +311,8 @@ class DepthRefineNet(Network[DepthRefineNetOutput]):
     """
 
     paper: ClassVar[Paper] = PAPER
+    backbone_options = TimmOptions("resnet101")  # at stride 32
+    backbone: Backbone
 
     def __init__(
         self,
@@ -372,31 +341,12 @@ class DepthRefineNet(Network[DepthRefineNetOutput]):
         self.criterion = criterion
         initialise(self.cascade, self.classify, self.depth)
 
-    @classmethod
-    def build(
-        cls,
-        num_classes: int,
-        *,
-        in_channels: int = 3,
-        backbone: str = "resnet101",
-        pretrained: bool = False,
-        weights: str | Path | None = None,
-        width: float = 1.0,
-        channels: int = 256,
-        conv_first: bool = False,
-        criterion: Criterion = one_versus_rest,
-    ) -> Self:
-        """The network on a timm encoder with maps at strides 4, 8, 16, 32."""
-        encoder = TimmBackbone(backbone, in_channels=in_channels, width=width, pretrained=pretrained, weights=weights)
-        return cls(encoder, num_classes, channels=channels, conv_first=conv_first, criterion=criterion)
-
     def forward(self, images: Tensor) -> DepthRefineNetOutput:
         features = resize(self.refined(images)[-1], like=images, align_corners=True)
         return DepthRefineNetOutput(self.classify(features), self.depth(features))
 
     def refined(self, images: Tensor) -> list[Tensor]:
         """Each block's output, coarse to fine: RefineNet-4 to RefineNet-1."""
-        assert self.backbone is not None
         outputs: list[Tensor] = self.cascade(self.backbone(images)[-4:])
         return outputs
 

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 from typing import ClassVar, NamedTuple, Self
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segue.backbones.vgg import CHANNELS, DEPTHS, check_pretrained, fill_by_layer, pretrained_vgg16, scaled
+from segue.backbones import BackboneOptions
+from segue.backbones.vgg import CHANNELS, DEPTHS, classifier, fill_by_layer, scaled
 from segue.layers import he_initialise
 from segue.losses import cross_entropy
 from segue.models.network import Criterion, Network, Paper
@@ -81,8 +82,10 @@ class Encoder(nn.Module):
     dropout: at the end of the third, fourth and fifth stage.
     """
 
-    def __init__(self, in_channels: int, channels: Sequence[int], dropout: float) -> None:
+    def __init__(self, *, in_channels: int = 3, channels: Sequence[int] = CHANNELS, dropout: float = 0.0) -> None:
         super().__init__()
+        self.in_channels = in_channels
+        self.channels = tuple(channels)
         self.stages = nn.ModuleDict()
         for number, (before, after) in enumerate(pairwise((in_channels, *channels)), start=1):
             layers: OrderedDict[str, nn.Module] = OrderedDict()
@@ -104,6 +107,26 @@ class Encoder(nn.Module):
             maps = dropout(maps)
             indices.append(places)
         return Encoded(maps, indices, sizes)
+
+
+@dataclass(frozen=True)
+class EncoderOptions(BackboneOptions):
+    """An `Encoder` as data. `pretrained` fetches torchvision's VGG-16 with BatchNorm.
+
+    weights: a file of a VGG-16 with BatchNorm, or without, whose convolutions are then taken and BatchNorm starts
+    anew, as in the paper.
+    """
+
+    dropout: float = 0.0
+
+    def build(self, in_channels: int) -> Encoder:
+        tensors = classifier(self, "segnet", "vgg16_bn")
+        encoder = Encoder(in_channels=in_channels, channels=scaled(CHANNELS, self.width), dropout=self.dropout)
+        if tensors and "conv1_1_bn.weight" not in tensors:
+            own = encoder.state_dict()
+            tensors |= {".".join(name.split(".")[-2:]): own[name] for name in own if "_bn." in name}
+        fill_by_layer(encoder, tensors, str(self.weights or "timm's vgg16_bn"), in_channels)
+        return encoder
 
 
 class Decoder(nn.Module):
@@ -153,56 +176,18 @@ class SegNet(Network[SegNetOutput]):
     """
 
     paper: ClassVar[Paper] = PAPER
+    backbone_options = EncoderOptions()
     backbone: Encoder
 
     def __init__(
-        self,
-        num_classes: int,
-        *,
-        in_channels: int = 3,
-        channels: Sequence[int] = CHANNELS,
-        dropout: float = 0.0,
-        criterion: Criterion = cross_entropy,
+        self, backbone: Encoder, num_classes: int, *, dropout: float = 0.0, criterion: Criterion = cross_entropy
     ) -> None:
         super().__init__()
         self.num_classes = num_classes
-        self.in_channels = in_channels
+        self.in_channels = backbone.in_channels
         self.criterion = criterion
-        self.backbone = Encoder(in_channels, channels, dropout)
-        self.decoder = Decoder(channels, num_classes, dropout)
-
-    @classmethod
-    def build(
-        cls,
-        num_classes: int,
-        *,
-        in_channels: int = 3,
-        pretrained: bool = False,
-        weights: str | Path | None = None,
-        width: float = 1.0,
-        dropout: float = 0.0,
-        criterion: Criterion = cross_entropy,
-    ) -> Self:
-        """SegNet; `pretrained` fetches torchvision's VGG-16 with BatchNorm for the encoder.
-
-        weights: a file of a VGG-16 with BatchNorm, or without, whose convolutions are then taken and BatchNorm starts
-        anew, as in the paper.
-        """
-        check_pretrained("segnet", width, pretrained, weights)
-        network = cls(
-            num_classes,
-            in_channels=in_channels,
-            channels=scaled(CHANNELS, width),
-            dropout=dropout,
-            criterion=criterion,
-        )
-        if pretrained or weights is not None:
-            tensors = pretrained_vgg16(weights, "vgg16_bn")
-            if "conv1_1_bn.weight" not in tensors:
-                own = network.backbone.state_dict()
-                tensors |= {".".join(name.split(".")[-2:]): own[name] for name in own if "_bn." in name}
-            fill_by_layer(network.backbone, tensors, str(weights or "timm's vgg16_bn"), in_channels)
-        return network
+        self.backbone = backbone
+        self.decoder = Decoder(backbone.channels, num_classes, dropout)
 
     def encode(self, images: Tensor) -> Encoded:
         """(B, C, H, W) -> the maps after the last pooling, and what each pooling remembers."""
@@ -247,7 +232,7 @@ class SegNetBasic(Network[SegNetOutput]):
         _start(self)
 
     @classmethod
-    def build(
+    def build(  # type: ignore[override]  # it names all of its options
         cls, num_classes: int, *, in_channels: int = 3, width: float = 1.0, criterion: Criterion = cross_entropy
     ) -> Self:
         """SegNet-Basic; it starts from random weights always."""

@@ -42,7 +42,7 @@ class UNet(Network[UNetOutput]):
     criterion: Criterion
 
     @classmethod
-    def build(
+    def build(  # type: ignore[override]  # it names all of its options
         cls,
         num_classes: int,
         *,
@@ -60,7 +60,8 @@ class UNet(Network[UNetOutput]):
 
         With `backbone`, the expanding path on that timm encoder, `channels` being its widths from coarse to fine
         (256, 128, 64, 32, 16); with `valid`, the paper's; otherwise the padded one with BatchNorm. For the last two,
-        `channels` are the widths of the levels from fine to coarse (64, 128, 256, 512, 1024).
+        `channels` are the widths of the levels from fine to coarse (64, 128, 256, 512, 1024), and `bilinear` enlarges
+        without weights.
         """
         levels = tuple(round(base * width) for base in (64, 128, 256, 512, 1024))
         if backbone is not None:
@@ -72,9 +73,8 @@ class UNet(Network[UNetOutput]):
             return EncoderUNet(encoder, num_classes, channels=channels or (256, 128, 64, 32, 16), criterion=criterion)
         if pretrained or weights is not None:
             raise ValueError("a U-Net without a backbone has no pretrained part: name a backbone, resnet34 say")
-        if valid:
-            return PaperUNet(num_classes, in_channels=in_channels, channels=channels or levels, criterion=criterion)
-        return PaddedUNet(
+        network = PaperUNet if valid else PaddedUNet
+        return network(
             num_classes, in_channels=in_channels, channels=channels or levels, bilinear=bilinear, criterion=criterion
         )
 

@@ -7,13 +7,12 @@ labels of their own.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segue.backbones import Backbone, TimmBackbone
+from segue.backbones import Backbone, TimmOptions
 from segue.layers import FCNHead, FusedPyramid
 from segue.losses import cross_entropy
 from segue.models.auxiliary import AuxiliaryNetwork
@@ -39,6 +38,7 @@ class UPerNet(AuxiliaryNetwork):
     paper: ClassVar[Paper] = Paper(
         "Unified Perceptual Parsing for Scene Understanding", "Xiao et al.", "ECCV", 2018, "1807.10221"
     )
+    backbone_options = TimmOptions("resnet50")  # at stride 32
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class UPerNet(AuxiliaryNetwork):
         pyramid_corners: bool = False,
         norm: bool = False,
         dropout: float = 0.1,
-        auxiliary: float = 0.0,
+        auxiliary: float = 0.4,
         auxiliary_channels: int | None = None,
         align_corners: bool = False,
         criterion: Criterion = cross_entropy,
@@ -69,30 +69,6 @@ class UPerNet(AuxiliaryNetwork):
         self.auxiliary = FCNHead(backbone.channels[-2], num_classes, auxiliary_channels) if auxiliary > 0 else None
         self.align_corners = align_corners
         self.criterion = criterion
-
-    @classmethod
-    def build(
-        cls,
-        num_classes: int,
-        *,
-        in_channels: int = 3,
-        backbone: str = "resnet50",
-        pretrained: bool = False,
-        weights: str | Path | None = None,
-        width: float = 1.0,
-        channels: int = 512,
-        auxiliary: float = 0.4,
-        criterion: Criterion = cross_entropy,
-    ) -> Self:
-        """UPerNet on a timm encoder; `auxiliary` is the weight of the auxiliary head's loss, 0 for none."""
-        encoder = TimmBackbone(backbone, in_channels=in_channels, width=width, pretrained=pretrained, weights=weights)
-        return cls(
-            encoder,
-            num_classes,
-            channels=channels,
-            auxiliary=auxiliary,
-            criterion=criterion,
-        )
 
     def decode(self, features: list[Tensor]) -> Tensor:
         """The pyramid's finest map, classified: (B, K, H / 4, W / 4)."""
