@@ -6,7 +6,8 @@ aperture and both thresholds 5, dilated by a 7x7 square. What is here equals Ope
 
 A processor spends its time touching memory here, so numbers are small, mostly changed in place, and comparisons whose
 results are of another type are replaced by arithmetic. Pictures are *framed*, with `REACH` pixels more on every side,
-and taken as one line of rows behind each other, in which neighbours are as far apart everywhere: 1 along x, a row along y.
+and taken as one line of rows behind each other, in which neighbours are as far apart everywhere: 1 along x, a row
+along y.
 """
 
 from __future__ import annotations
