@@ -170,7 +170,7 @@ class Recipe:
     network: str = "unet"
     """A network's name; `segue list networks` lists them."""
     model: dict[str, Any] = field(default_factory=dict)
-    """The network's own options: the arguments of its `build`, as the table [model]."""
+    """The options of the network and of its backbone, as the table [model]."""
     data: DataOptions = field(default_factory=DataOptions)
     augment: AugmentOptions = field(default_factory=AugmentOptions)
     loss: LossOptions = field(default_factory=LossOptions)

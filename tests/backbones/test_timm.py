@@ -1,6 +1,8 @@
 """timm's encoders: the reference's numbers, strides and shapes, dilation block by block, and weights from files."""
 
+import inspect
 import pickle
+from dataclasses import fields
 
 import pytest
 import torch
@@ -8,7 +10,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from parity import load
-from segue.backbones import TimmBackbone, load_weights
+from segue.backbones import TimmBackbone, TimmOptions, load_weights
 from segue.backbones.backbone import adapt_first_convolution
 from segue.backbones.timm import lay_out
 
@@ -143,6 +145,14 @@ def test_one_channel_sees_the_sum_of_the_three_and_four_repeat_them_at_the_same_
     weight = torch.tensor([1.0, 2.0, 6.0]).view(1, 3, 1, 1)
     assert adapt_first_convolution(weight, 1).flatten().tolist() == [9.0]
     assert adapt_first_convolution(weight, 4).flatten().tolist() == [0.75, 1.5, 4.5, 0.75]
+
+
+def test_options_as_data_build_the_backbone_that_the_same_keywords_build():
+    keywords = inspect.signature(TimmBackbone).parameters.keys() - {"name", "in_channels"}
+    assert {field.name for field in fields(TimmOptions)} - {"backbone"} == keywords
+    asked = {"output_stride": 8, "multi_grid": (1, 2), "contract_dilation": False, "width": 0.25, "caffe": True}
+    built = TimmOptions("resnet50", **asked).build(in_channels=1)
+    assert repr(built) == repr(TimmBackbone("resnet50", in_channels=1, **asked))
 
 
 class Harmful:

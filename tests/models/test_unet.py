@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from segue.models.unet import EncoderUNet, PaddedUNet, PaperUNet, UNet, mirror_border
 
@@ -127,6 +128,8 @@ def test_the_padded_form_refuses_what_batch_norm_cannot_normalise():
 def test_build_gives_the_form_that_its_arguments_describe(tmp_path):
     assert isinstance(UNet.build(2, width=1 / 16), PaddedUNet)
     assert isinstance(UNet.build(2, width=1 / 16, valid=True), PaperUNet)
+    bilinear = UNet.build(2, width=1 / 16, valid=True, bilinear=True)
+    assert not any(isinstance(layer, nn.ConvTranspose2d) for layer in bilinear.modules())
     assert isinstance(UNet.build(2, backbone="resnet18", width=0.25), EncoderUNet)
     with pytest.raises(ValueError, match="drop them, or the backbone"):
         UNet.build(2, backbone="resnet18", valid=True)

@@ -16,10 +16,9 @@ from segue.backbones import Backbone, BackboneOptions, TimmOptions
 from segue.backbones.vgg import CHANNELS, classifier, fill_by_layer, scaled
 from segue.layers import AlignedAreas, AlignedCorners, he_initialise
 from segue.losses import cross_entropy
-from segue.models.deeplabv1 import decimate, dilated_vgg16, start_classifier
+from segue.models.deeplabv1 import STRIDE, decimate, dilated_vgg16, start_classifier
 from segue.models.network import Criterion, Network, Paper
 
-STRIDE = 8
 RATES = (6, 12, 18, 24)
 """Of ASPP-L; ASPP-S's are (2, 4, 8, 12), LargeFOV's (12,)."""
 

@@ -234,7 +234,7 @@ class RefineNet(Network[RefineNetOutput]):
     """
 
     paper: ClassVar[Paper] = PAPER
-    backbone_options = TimmOptions("resnet101")  # at stride 32
+    backbone_options = TimmOptions("resnet101")  # at stride 32; the authors' has the Caffe layout, `caffe=True`
     backbone: Backbone
 
     def __init__(

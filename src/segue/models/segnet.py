@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segue.backbones import BackboneOptions
+from segue.backbones.alexnet import local_response_norm
 from segue.backbones.vgg import CHANNELS, DEPTHS, classifier, fill_by_layer, scaled
 from segue.layers import he_initialise
 from segue.losses import cross_entropy
@@ -220,7 +221,7 @@ class SegNetBasic(Network[SegNetOutput]):
         self.num_classes = num_classes
         self.in_channels = in_channels
         self.criterion = criterion
-        self.norm = nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=1.0)
+        self.norm = local_response_norm()
         self.encoder = nn.ModuleList(
             nn.Sequential(nn.Conv2d(before, channels, 7, padding=3), nn.BatchNorm2d(channels), nn.ReLU(inplace=True))
             for before in (in_channels, channels, channels, channels)
