@@ -12,6 +12,7 @@ from PIL import Image
 
 from segue import cli
 from segue.check import check
+from segue.check.checking import class_rows
 from segue.data.folder import in_validation
 
 RNG = np.random.default_rng(0)
@@ -396,3 +397,36 @@ def test_an_archive_is_checked_as_it_is_by_several_processes(folder, tmp_path):
     assert [split.labelled.tolist() for split in together.found.splits] == [
         split.labelled.tolist() for split in alone.found.splits
     ]
+
+
+def test_splits_that_are_parts_of_one_another_by_design_hold_no_copies(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    voc = tmp_path / "VOCdevkit" / "VOC2012"
+    lists = voc / "ImageSets" / "Segmentation"
+    lists.mkdir(parents=True)
+    for name in "abcd":
+        picture, mask = scene()
+        save(voc / "JPEGImages" / f"{name}.jpg", picture)
+        save(voc / "SegmentationClass" / f"{name}.png", mask)
+    for split, names in (("train", "ab"), ("val", "cd"), ("trainval", "abcd")):
+        (lists / f"{split}.txt").write_text("\n".join(names))
+    checked = check("voc2012", str(tmp_path), workers=1)
+    assert checked.grave == 0
+    kinds = {one.kind: one.sentence for one in checked.findings}
+    assert set(kinds) == {"Splits that are not here", "Classes that do not occur"}
+    assert "no trainaug split of voc2012 here" in kinds["Splits that are not here"]
+    (voc / "JPEGImages" / "c.jpg").write_bytes((voc / "JPEGImages" / "a.jpg").read_bytes())
+    found = {one.kind: one.sentence for one in check("voc2012", str(tmp_path), workers=1).findings}
+    assert "JPEGImages/a.jpg: is also in val, as" in found["The same picture in two splits"]
+
+
+def test_masks_that_are_no_files_are_counted_by_their_classes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, values in (("train-volume", None), ("train-labels", (0, 255))):
+        pages = [
+            Image.fromarray(scene()[0][..., 0] if values is None else scene(classes=2)[1] * 255) for _ in range(30)
+        ]
+        pages[0].save(tmp_path / f"{name}.tif", save_all=True, append_images=pages[1:])
+    checked = check("isbi2012", str(tmp_path), workers=1)
+    assert checked.findings == ()
+    assert all(float(row[2].rstrip("%")) > 1 for row in class_rows(checked.found)[:2])

@@ -10,6 +10,7 @@ from segue.check.copies import alike, same_files
 from segue.check.examination import PictureFacts
 from segue.check.finding import Finding
 from segue.check.survey import One, Survey
+from segue.data import DATASETS
 
 Twins = tuple[One, One]
 
@@ -17,6 +18,8 @@ Twins = tuple[One, One]
 def copies(found: Survey) -> Iterator[Finding]:
     """Pictures that are there twice: in two splits, with two masks, or to no purpose."""
     ones = [one for one in found.ones() if isinstance(one.found.image, PictureFacts)]
+    if found.name in DATASETS:  # whose splits may be parts of one another as they were published
+        ones = list({one.file: one for one in reversed(ones)}.values())[::-1]
     pictures = [one.found.image for one in ones if isinstance(one.found.image, PictureFacts)]
     groups = [[ones[number] for number in group] for group in same_files([picture.digest for picture in pictures])]
     across, unlike, doubled = [], [], []

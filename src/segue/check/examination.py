@@ -62,8 +62,8 @@ def examine(data: DataSet, index: int) -> Examined:
     except DataError as error:
         image = str(error)
     try:
-        target = data.target(index)
-        return Examined(image, facts_of(target), checksum=zlib.crc32(target.tobytes()))
+        raw = data.labels.write(data.target(index))
+        return Examined(image, facts_of(raw), checksum=zlib.crc32(raw.tobytes()))
     except DataError as error:
         return Examined(image, str(error))
 

@@ -18,6 +18,8 @@ def not_understood(found: Survey) -> Iterator[Finding]:
     """What could not even be listed."""
     for line in found.troubles:
         yield Finding(True, "Not understood", line)
+    for line in found.absent:
+        yield Finding(False, "Splits that are not here", line)
     for split in found.splits:
         if len(split.data) or found.troubles:
             continue

@@ -76,7 +76,8 @@ class Survey:
     """All splits, and what the masks mean.
 
     troubles: lines about what could not even be listed. known: whether the classes are declared, by a data set of this
-    name or by annotations, and not read off the masks.
+    name or by annotations, and not read off the masks. absent: lines about splits that are not here, and that training
+    can do without.
     """
 
     name: str
@@ -85,6 +86,7 @@ class Survey:
     lines: tuple[str, ...]
     troubles: list[str]
     known: bool
+    absent: list[str] = field(default_factory=list)
 
     def ones(self) -> Iterator[One]:
         """The pictures of all splits."""
@@ -98,10 +100,16 @@ class Survey:
 def survey(name: str, root: str, workers: int, tell: TOLD) -> Survey:
     """Look at every pair of a data set by name, or of own data. Raises DataError when there is nothing to look at."""
     found = _named(name, root) if name in DATASETS else _own(name)
-    jobs = [(number, index) for number, split in enumerate(found.splits) for index in range(len(split.data))]
-    for done, ((number, _), one) in enumerate(zip(jobs, _examine_all(found.splits, jobs, workers), strict=True), 1):
-        found.splits[number].examined.append(one)
-        tell(done, len(jobs))
+    jobs: dict[object, tuple[int, int]] = {}  # a picture may be in several splits, and is looked at once
+    for number, split in enumerate(found.splits):
+        for index in range(len(split.data)):
+            jobs.setdefault(_picture(split.data, index), (number, index))
+    seen: dict[object, Examined] = {}
+    for picture, one in zip(jobs, _examine_all(found.splits, list(jobs.values()), workers), strict=True):
+        seen[picture] = one
+        tell(len(seen), len(jobs))
+    for split in found.splits:
+        split.examined = [seen[_picture(split.data, index)] for index in range(len(split.data))]
     if found.labels is None:
         _understand_masks(found, understand(own_place(name)))
     for split in found.splits:
@@ -109,22 +117,27 @@ def survey(name: str, root: str, workers: int, tell: TOLD) -> Survey:
     return found
 
 
+def _picture(data: DataSet, index: int) -> object:
+    """What tells a picture from all others of a data set: its files, or its name where it has none."""
+    return data.pairs[index] if isinstance(data, FileDataSet) else data.name(index)
+
+
 def _named(name: str, root: str) -> Survey:
     declared = DATASETS[name]
     if not root and not declared.rootless:
         raise DataError(f"{name}: say where it lies with --root")
     where = place(root)
-    splits, troubles = [], []
+    splits, troubles, absent = [], [], []
     for split in declared.splits:
         if split in declared.hidden:
             continue
         try:
             splits.append(Split(split, declared.open(where, split)))
         except DataError as error:
-            troubles.append(str(error))
+            (troubles if split in ("train", "val") else absent).append(str(error))
     if not splits:
-        raise DataError(troubles[0])
-    return Survey(name, splits, declared.labels, (), troubles, known=True)
+        raise DataError([*troubles, *absent][0])
+    return Survey(name, splits, declared.labels, (), troubles, known=True, absent=absent)
 
 
 def _own(name: str) -> Survey:
