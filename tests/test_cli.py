@@ -126,6 +126,7 @@ def test_a_broken_picture_is_named_and_the_others_are_predicted(trained, tmp_pat
         (("evaluate", "/nowhere"), "/nowhere: holds no model"),
         (("predict", "/nowhere", "x.jpg"), "x.jpg: there is no such picture"),
         (("list", "nets"), "networks"),
+        (("list", "networks", "fcn8"), "no networks match 'fcn8'; `segue list networks '*fcn8*'` looks inside"),
         (("unknown",), "unknown"),
     ],
 )

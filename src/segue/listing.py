@@ -10,14 +10,18 @@ from segue.figures import CLASSES, HEIGHT, WIDTH, shipped
 
 
 def lines(what: str, pattern: str = "*") -> Iterator[str]:
-    """The lines of `segue list WHAT PATTERN`."""
+    """The lines of `segue list WHAT PATTERN`. Raises ValueError where no name matches."""
     kinds: dict[str, Callable[[str], Iterator[str]]] = {
         "networks": _networks,
         "datasets": _datasets,
         "recipes": _recipes,
         "backbones": _backbones,
     }
-    return kinds[what](pattern)
+    found = list(kinds[what](pattern))
+    if not found:
+        inside = f"*{pattern.strip('*')}*"
+        raise ValueError(f"no {what} match {pattern!r}; `segue list {what} '{inside}'` looks inside names, too")
+    return iter(found)
 
 
 def _networks(pattern: str) -> Iterator[str]:
