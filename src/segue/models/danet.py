@@ -97,6 +97,7 @@ class DANet(Network[DANetOutput]):
     attention_channels: of queries and keys; without it an eighth of `channels`.
     auxiliary: weight of the loss of a small head on the third stage, 0 for none. The paper has none; mmsegmentation
         trains with 0.4.
+    auxiliary_channels: of that head; without it a quarter of the stage's.
     paper_sign: take channel attention's softmax as Eq. 3 prints it; see `CAM`.
     align_corners: of the enlargement; False in mmsegmentation.
     """

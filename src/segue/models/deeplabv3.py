@@ -25,6 +25,7 @@ class DeepLabV3(AuxiliaryNetwork):
     separable: depthwise 3x3 branches, an option of segmentation_models.pytorch.
     auxiliary: weight of the loss of a small head on the third stage, 0 for none. The paper has none; torchvision
         trains with 0.5, mmsegmentation with 0.4.
+    auxiliary_channels: of that head; without it a quarter of the stage's.
     align_corners: of the enlargement; True in segmentation_models.pytorch.
     """
 

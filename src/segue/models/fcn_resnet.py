@@ -61,6 +61,7 @@ class FCNResNet(AuxiliaryNetwork):
     head: maps (B, C, H, W) to scores (B, K, H, W); torchvision's when not given.
     auxiliary: weight of the loss of the same head on the third stage, 0 for none; 0.5 in torchvision, 0.4 in
         mmsegmentation.
+    auxiliary_channels: of that head; without it a quarter of the stage's.
     """
 
     paper: ClassVar[Paper] = Paper(

@@ -182,7 +182,7 @@ class MCIBI(Network[MCIBIOutput]):
     momentum: of the memory at the learning rate `momentum_lr` (the training's base rate when not given); it follows
         the learning rate, so under the poly schedule with a floor of 1 % it is the paper's own poly. The authors'
         runs on Cityscapes and COCO-Stuff have a `momentum_lr` of 0.9 times their base rate: they start at 1.
-    cosine: see ClassMemory. hard: see BeyondImage.
+    cosine: see ClassMemory. hard: see BeyondImage. auxiliary_channels: `channels` when not given.
     """
 
     paper: ClassVar[Paper] = Paper(

@@ -23,7 +23,7 @@ class OCRNet(Network[OCRNetOutput]):
     """A dilated ResNet, a first segmentation into soft object regions, their context, a classifier (Sec. 3.2).
 
     channels: of the features; transform_channels: inside the attention.
-    region_channels: of the first segmentation's head on the last but one stage.
+    region_channels: of the first segmentation's head on the last but one stage; without it a quarter of the stage's.
     region_scale: on the first segmentation's scores, where regions are made of them.
     auxiliary: weight of the first segmentation's loss, 0.4 in the paper.
     """

@@ -51,6 +51,7 @@ class PSPNet(AuxiliaryNetwork):
     align_corners: of the grids' enlargement and the scores'.
     classifier_kernel: 1 in the paper; 3 in segmentation_models.pytorch.
     auxiliary: weight of the loss of a small head on the third stage (res4b22), 0 for none; 0.4 in the paper (Sec. 4).
+    auxiliary_channels: of that head; without it a quarter of the stage's.
     """
 
     paper: ClassVar[Paper] = Paper("Pyramid Scene Parsing Network", "Zhao et al.", "CVPR", 2017, "1612.01105")

@@ -33,6 +33,7 @@ class UPerNet(AuxiliaryNetwork):
     pyramid_corners: align the corners where the pyramid enlarges maps. align_corners: where the scores are enlarged.
     norm: a ChannelNorm on each of the backbone's maps first, as segmentation_models.pytorch has it.
     auxiliary: weight of the loss of a small head on the third stage, 0 for none; 0.4 in mmsegmentation.
+    auxiliary_channels: of that head; without it a quarter of the stage's.
     """
 
     paper: ClassVar[Paper] = Paper(
