@@ -2,14 +2,12 @@
 
 import pytest
 import torch
-from torch import nn
 
 from parity import load
 from segue.backbones import TimmBackbone
-from segue.convert import ConversionError, load_reference, rename
-from segue.convert.mmsegmentation import HEADS, build_backbone, mean_over_all_pixels, read_config
+from segue.convert import ConversionError, load_reference
+from segue.convert.mmsegmentation import build_backbone, mean_over_all_pixels, read_config
 from segue.labels import IGNORE
-from segue.layers import ASPP
 from segue.losses import cross_entropy
 
 
@@ -43,15 +41,9 @@ def test_deeplabv3_matches_mmsegmentation():
 
 
 def test_the_aspp_head_alone_matches_mmsegmentation():
-    fixture = load("deeplabv3_head_mmseg")
-    state = {f"decode_head.{name}": tensor for name, tensor in fixture.weights().items()}
-    tensors, _ = rename(state, HEADS["ASPPHead"].rules)
-    head = nn.ModuleDict(
-        {"aspp": ASPP(64, 96, (12, 24, 36), pool_first=True, project_kernel=3), "classify": nn.Conv2d(96, 7, 1)}
-    ).eval()
-    head.load_state_dict(tensors)
+    fixture, network = load_fixture("deeplabv3_head_mmseg")
     with torch.no_grad():
-        fixture.check("logits", head["classify"](head["aspp"](fixture.image())))
+        fixture.check("logits", network.scores(fixture.image()).logits)
 
 
 def test_its_cross_entropy_divides_by_all_pixels_unless_told_otherwise():
@@ -160,12 +152,10 @@ def test_a_checkpoint_without_an_auxiliary_head_makes_a_network_without():
 def test_what_is_not_known_is_refused_by_name():
     fixture = load("deeplabv3_mmseg_resnet50_os8")
     source, args, state = fixture.spec["source"], fixture.spec["args"], fixture.weights()
-    extra = {"auxiliary_head.convs.1.conv.weight": torch.zeros(256, 256, 3, 3)}
-    with pytest.raises(ConversionError, match=r"without a place: auxiliary_head\.convs\.1\.conv\.weight"):
+    extra = {"auxiliary_head.psp.conv.weight": torch.zeros(256, 256, 3, 3)}
+    with pytest.raises(ConversionError, match=r"without a place: auxiliary_head\.psp\.conv\.weight"):
         load_reference(state | extra, source, args)
     with pytest.raises(ConversionError, match="reads stage 1"):
         load_reference(state, source, {**args, "auxiliary_head": {**args["auxiliary_head"], "in_index": 1}})
-    with pytest.raises(ConversionError, match="one score per pixel"):
-        load_reference(state | {"decode_head.conv_seg.weight": torch.zeros(1, 512, 1, 1)}, source, args)
     with pytest.raises(ConversionError, match="2 auxiliary heads; one is known"):
         load_reference(state, source, {**args, "auxiliary_head": [{}, {}]})

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from parity import load
-from segue.convert import load_reference
+from segue.convert import ConversionError, load_reference
 
 
 def load_fixture(name, args=None):
@@ -137,6 +137,45 @@ def test_what_the_fixtures_leave_at_its_default_is_mmsegmentations_too(name, hea
         torch.testing.assert_close(scores, expected, rtol=1e-3, atol=1e-4)
         logits = network(images).logits
     torch.testing.assert_close(logits, enlarge(scores, images, head.get("align_corners", False)))
+
+
+def test_an_auxiliary_head_may_have_more_than_one_convolution():
+    fixture = load("fcn_mmseg_resnet50")
+    state = fixture.weights()
+    for name in [name for name in state if name.startswith("decode_head.conv")]:
+        # The decode head's own tensors, on the third stage's 1024 channels.
+        tensor = state[name][:, :1024] if name.endswith("convs.0.conv.weight") else state[name]
+        state[name.replace("decode_head", "auxiliary_head")] = torch.cat(
+            [tensor[:, :1024], tensor[:, 2048:]], dim=1
+        ) if name.endswith("conv_cat.conv.weight") else tensor  # fmt: skip
+    network = load_reference(state, fixture.spec["source"], fixture.spec["args"])
+    with torch.no_grad():
+        auxiliary, stages = network.scores(fixture.image()).auxiliary, network.backbone(fixture.image())
+        own = {name.replace("auxiliary_head", "decode_head"): state[name] for name in state if "auxiliary" in name}
+        expected = F.conv2d(
+            fcn_head(own, stages[:-1], dilation=1), own["decode_head.conv_seg.weight"], own["decode_head.conv_seg.bias"]
+        )
+    torch.testing.assert_close(auxiliary, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_one_score_per_pixel_is_the_foregrounds():
+    fixture = load("pspnet_mmseg_resnet50")
+    state = fixture.weights()
+    for name in [name for name in state if "conv_seg" in name]:
+        state[name] = state[name][:1]
+    network = load_reference(state, fixture.spec["source"], fixture.spec["args"])
+    with torch.no_grad():
+        scores = network.scores(fixture.image()).logits
+    assert not scores[:, 0].any()
+    torch.testing.assert_close(scores[:, 1], fixture.expected("logits")[0][:, 0], rtol=1e-3, atol=1e-3)
+
+
+def test_regions_of_one_score_are_refused():
+    state = load("ocrnet_mmseg_resnet50").weights()
+    for name in [name for name in state if "conv_seg" in name]:
+        state[name] = state[name][:1]
+    with pytest.raises(ConversionError, match="OCRHead with one score per pixel"):
+        load_reference(state)
 
 
 def test_the_scale_of_an_ocr_head_sharpens_its_regions():

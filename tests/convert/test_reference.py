@@ -66,6 +66,20 @@ def test_the_rest_stays_as_it_was_unless_everything_has_to_fit():
     assert network.classify.weight.any()
 
 
+ENCODER = {f"conv{index}.weight": (4, 3 if index == 1 else 4, 7, 7) for index in range(1, 5)}
+DECODER = {f"conv_decode{index}.weight": (4, 4, 7, 7) for index in range(1, 5)}
+BASIC = {**ENCODER, **DECODER, "conv_classifier.weight": (3, 4, 1, 1)}
+
+
+@pytest.mark.parametrize("key", ["state_dict", "model", "model_state_dict", "model_state"])
+@pytest.mark.parametrize("before", ["", "module.", "_orig_mod.module.", "model.", "module.model."])
+def test_what_training_programs_wrap_around_the_tensors_is_left_out(key, before):
+    state = {name: torch.randn(shape) for name, shape in BASIC.items()}
+    wrapped = {key: {f"{before}{name}": tensor for name, tensor in state.items()}, "epoch": 3}
+    network = load_reference(wrapped, "alexgkendall/SegNet-Tutorial", strict=False)
+    assert torch.equal(network.classify.weight, state["conv_classifier.weight"])
+
+
 def test_an_unknown_source_lists_the_known_ones():
     with pytest.raises(ConversionError, match=r"no converter for 'nobody/nothing'; known: .*junfu1115/DANet"):
         load_reference(checkpoint(), "nobody/nothing")

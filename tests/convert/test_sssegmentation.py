@@ -8,6 +8,7 @@ from segue.backbones import TimmBackbone
 from segue.convert import ConversionError, load_reference
 from segue.convert.sssegmentation import build_backbone, convert_memory
 from segue.models import Progress
+from segue.models.mcibi_plus import MomentMemory
 
 CONTEXTS = ["none", "ppm", "aspp", "ocr", "upernet"]
 
@@ -135,3 +136,48 @@ def test_several_rows_per_class_are_refused():
     state["memory_module.memory"] = torch.zeros(7, 2, 512)
     with pytest.raises(ConversionError, match="2 rows per class"):
         load_reference(state)
+
+
+@pytest.mark.parametrize("context", ["none", "upernet"])
+def test_plus_plus_its_losses_and_its_memory_match_the_authors(context):
+    fixture, network = load_fixture(f"mcibipp_{context}_resnet50")
+    network = network.double()  # see the first test
+    images, target = fixture.image().double(), fixture.target()
+    with torch.no_grad():
+        scores, output = network.scores(images), network(images)
+        network.observe(output, target, Progress(step=0, total_steps=100, epoch=0, lr=0.01, base_lr=0.01))
+        terms = network.loss(output, target)
+    fixture.check("logits", scores.logits, tolerance=2e-4)
+    fixture.check("pr_logits", scores.first)
+    names = {"loss_cls": "logits", "loss_pr": "first", "loss_aux": "auxiliary"}
+    if context == "upernet":
+        fixture.check("cwi_logits", scores.within)
+        names["loss_cwi"] = "within"
+    assert terms.keys() == set(names.values())
+    for key, name in names.items():
+        fixture.check(key, terms[name], tolerance=5e-5)
+    fixture.check("loss_total", sum(terms.values()), tolerance=5e-5)
+    fixture.check("memory_after", network.memory.moments, tolerance=1e-5)
+
+
+def test_the_vectors_of_plus_plus_are_drawn_with_the_classes_numbers_for_seeds():
+    memory = MomentMemory(3, 512)
+    memory.moments.copy_(torch.tensor([[0.0, 1.0], [0.5, 0.2], [-1.0, 2.0]]))
+    before = torch.get_rng_state()
+    rows = memory.rows()
+    assert torch.equal(torch.get_rng_state(), before)
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        expected = torch.normal(torch.full((1, 512), 0.5), torch.full((1, 512), 0.2))
+    torch.testing.assert_close(rows[1:2], expected)
+
+
+def test_another_activation_than_relu_is_refused():
+    with pytest.raises(ConversionError, match="LeakyReLU: only ReLU is known"):
+        load_reference(load("mcibi_none_resnet50").weights(), args={"act_cfg": {"type": "LeakyReLU"}})
+
+
+def test_the_first_block_may_be_dilated_in_full():
+    args = {"backbone": {"contract_dilation": False}, "head": {}}
+    network = load_reference(load("mcibi_none_resnet50").weights(), args=args)
+    assert [block.conv2.dilation[0] for block in network.backbone.body.layer4] == [4, 4, 4]

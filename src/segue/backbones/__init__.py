@@ -1,7 +1,7 @@
 """Encoders behind one face: image -> feature maps, finest first."""
 
 from segue.backbones.alexnet import AlexNet
-from segue.backbones.backbone import Backbone, BackboneOptions, load_weights, names, read_state
+from segue.backbones.backbone import Backbone, BackboneOptions, load_weights, names, read_state, unwrap
 from segue.backbones.features import Features
 from segue.backbones.googlenet import GoogLeNet
 from segue.backbones.timm import TimmBackbone, TimmOptions
@@ -19,4 +19,5 @@ __all__ = [
     "load_weights",
     "names",
     "read_state",
+    "unwrap",
 ]

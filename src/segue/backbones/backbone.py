@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -71,20 +73,33 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
             f"{path}: not a file of weights that can be read without running code from it ({reason}); "
             "save the tensors alone, as .safetensors"
         ) from error
-    # Checkpoints wrap their tensors once, or twice, under one of these names.
-    for _ in range(2):
-        for key in ("state_dict", "model", "model_state_dict", "network", "net"):
-            if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
-                state = state[key]
-                break
     if not isinstance(state, Mapping):
         raise ValueError(f"{path}: holds {type(state).__name__}, not named tensors")
-    tensors = {str(name): value for name, value in state.items() if isinstance(value, Tensor)}
+    tensors = {str(name): value for name, value in unwrap(state).items() if isinstance(value, Tensor)}
     if not tensors:
         raise ValueError(f"{path}: holds no tensors")
-    if all(name.startswith("module.") for name in tensors):  # what DataParallel leaves behind
-        tensors = {name.removeprefix("module."): value for name, value in tensors.items()}
     return tensors
+
+
+def unwrap(checkpoint: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What lies in a checkpoint below the names that training programs wrap a network in, and its tensors with.
+
+    Checkpoints hold their tensors under one of a few names, once or twice; DataParallel, torch.compile and Lightning
+    put something in front of every tensor's name.
+    """
+    state = checkpoint
+    for _ in range(2):
+        for key in ("state_dict", "model", "model_state_dict", "model_state", "network", "net"):
+            if isinstance(state.get(key), Mapping):
+                state = state[key]
+                break
+    wrapped = [
+        re.match(r"((module|_orig_mod|model)\.)*", str(name)) for name in state if isinstance(state[name], Tensor)
+    ]
+    before = {match[0] for match in wrapped if match}
+    if len(before) == 1:
+        state = {str(name).removeprefix(*before): value for name, value in state.items()}
+    return state
 
 
 def adapt_first_convolution(weight: Tensor, in_channels: int) -> Tensor:

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from segue.backbones import unwrap
 from segue.convert import (
     danet,
     deeplab_public,
@@ -57,7 +58,7 @@ __all__ = ["SOURCES", "Conversion", "ConversionError", "Source", "load_reference
 
 
 def load_reference(
-    state: Mapping[str, Tensor],
+    state: Mapping[str, Any],
     source: str | None = None,
     args: Mapping[str, Any] | None = None,
     *,
@@ -65,7 +66,8 @@ def load_reference(
 ) -> Network[Any]:
     """A network that holds another codebase's weights, and computes what that codebase computes.
 
-    state: the checkpoint's tensors by their own names.
+    state: the checkpoint's tensors by their own names, or the checkpoint that they lie in (`state_dict`, `model`, ...);
+        what DataParallel and the like put in front of every name is left out.
     source: whose checkpoint it is, matched by its beginning ("junfu1115/DANet ..."); recognised by the tensors' names
         when it is not given.
     args: the reference's constructor or configuration arguments, for what tensors cannot tell (strides, rates,
@@ -76,6 +78,7 @@ def load_reference(
     The network comes back in eval() with `all_outputs` set, and `network.unused_tensors` lists the tensors that the
     reference never uses. Raises ConversionError, which lists the tensors by name.
     """
+    state = unwrap(state)
     return find_source(state, source).load(state, args or {}, strict=strict)
 
 

@@ -14,12 +14,13 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor
 
-from segue.backbones import TimmBackbone
+from segue.backbones import Backbone, Features, TimmBackbone
 from segue.backbones.timm import lay_out, use_caffe_layout
-from segue.convert.reference import Conversion, ConversionError, Rule, Source, rename
+from segue.convert.reference import Conversion, ConversionError, Rule, Source, rename, two_scores
 from segue.convert.resnet import resnet_shape
 from segue.labels import IGNORE
 from segue.losses import cross_entropy
+from segue.models.auxiliary import AuxiliaryNetwork
 from segue.models.danet import DANet
 from segue.models.deeplabv3 import DeepLabV3
 from segue.models.fcn_resnet import ConvolutionHead, FCNResNet
@@ -51,7 +52,7 @@ class Segmentor:
     criterion: mmsegmentation's loss of one map.
     """
 
-    backbone: TimmBackbone
+    backbone: Backbone
     state: Mapping[str, Tensor]
     heads: Sequence[Mapping[str, Any]]
     num_classes: int
@@ -103,6 +104,17 @@ BACKBONE_RULES: list[Rule] = [
     (r"backbone\.stem\.", r"backbone.body.conv1."),
     (r"backbone\.", r"backbone.body."),
 ]
+
+
+def fcn_rules(old: str, new: str) -> list[Rule]:
+    """Rules for an FCNHead, `old`, that is a ConvolutionHead, `new`, here."""
+    return [
+        *conv_module(rf"{old}\.convs\.(\d+)", rf"{new}.convolutions.\1"),
+        *conv_module(rf"{old}\.conv_cat", f"{new}.join"),
+        (rf"{old}\.conv_seg\.", f"{new}.classify."),
+    ]
+
+
 AUXILIARY_RULES: list[Rule] = [
     *conv_module(r"auxiliary_head\.convs\.0", r"auxiliary.0"),
     (r"auxiliary_head\.conv_seg\.", r"auxiliary.2."),
@@ -145,21 +157,29 @@ def deeplabv3(segmentor: Segmentor) -> DeepLabV3:
     )
 
 
-def fcn(segmentor: Segmentor) -> FCNResNet:
-    """FCNHead; how many convolutions it has, their kernels and whether it joins its input are read from the tensors."""
-    state = segmentor.state
-    convolutions = [name for name in state if re.fullmatch(r"decode_head\.convs\.\d+\.conv\.weight", name)]
-    first = state["decode_head.convs.0.conv.weight"]
-    head = ConvolutionHead(
-        segmentor.backbone.channels[-1],
-        segmentor.num_classes,
+def convolution_head(state: Mapping[str, Tensor], name: str, config: Mapping[str, Any]) -> ConvolutionHead:
+    """The FCNHead called `name`; all but the dilation is read from its tensors."""
+    first = state[f"{name}.convs.0.conv.weight"]
+    return ConvolutionHead(
+        first.shape[1],
+        num_scores(state, name),
         first.shape[0],
-        convolutions=len(convolutions),
+        convolutions=sum(bool(re.fullmatch(rf"{name}\.convs\.\d+\.conv\.weight", tensor)) for tensor in state),
         kernel=first.shape[-1],
-        dilation=segmentor.head.get("dilation", 1),
-        join="decode_head.conv_cat.conv.weight" in state,
-        dropout=segmentor.dropout,
+        dilation=config.get("dilation", 1),
+        join=f"{name}.conv_cat.conv.weight" in state,
+        dropout=config.get("dropout_ratio", 0.1),
     )
+
+
+def num_scores(state: Mapping[str, Tensor], head: str) -> int:
+    """Classes of a head, at least 2: a single score (`out_channels=1`) is that of the foreground."""
+    return max(2, state[f"{head}.conv_seg.weight"].shape[0])
+
+
+def fcn(segmentor: Segmentor) -> FCNResNet:
+    """FCNHead."""
+    head = convolution_head(segmentor.state, "decode_head", segmentor.head)
     return FCNResNet(
         segmentor.backbone,
         segmentor.num_classes,
@@ -256,11 +276,7 @@ HEADS: dict[str, Head] = {
     "FCNHead": Head(
         "fcn",
         r"decode_head\.convs\.\d+\.conv\.",
-        [
-            *conv_module(r"decode_head\.convs\.(\d+)", r"head.convolutions.\1"),
-            *conv_module(r"decode_head\.conv_cat", "head.join"),
-            (r"decode_head\.conv_seg\.", "head.classify."),
-        ],
+        fcn_rules(r"decode_head", "head"),
         fcn,
     ),
     # Before PSPHead, whose tensors it has as well.
@@ -314,23 +330,63 @@ def _recognise(head: Head, state: Mapping[str, Tensor]) -> bool:
 
 def _convert(head: Head, state: Mapping[str, Tensor], args: Mapping[str, Any]) -> Conversion:
     backbone_config, heads, auxiliary_config = read_config(args, head.dilated)
-    tensors, unused = rename(state, [*head.rules, *BACKBONE_RULES, *AUXILIARY_RULES])
-    classifiers = [tensor for name, tensor in state.items() if re.match(r"decode_head\.(\d+\.)?conv_seg\.weight", name)]
     auxiliary_convolution = state.get("auxiliary_head.convs.0.conv.weight")
-    if classifiers[-1].shape[0] == 1:
-        raise ConversionError("the checkpoint has one score per pixel (out_channels=1); here two classes have two")
     if auxiliary_convolution is not None and auxiliary_config.get("in_index", 2) not in (2, -2):
         raise ConversionError(
             f"the auxiliary head reads stage {auxiliary_config['in_index']}; only 2, the third, is known"
         )
+    further = any(re.match(r"auxiliary_head\.(convs\.[1-9]|conv_cat)", name) for name in state)
+    wide = auxiliary_convolution is not None and auxiliary_convolution.shape[-1] != 3
+    plain = not (further or wide or auxiliary_config.get("dilation", 1) != 1)
+    auxiliary_rules = AUXILIARY_RULES if plain else fcn_rules(r"auxiliary_head", "auxiliary")
+    tensors, unused = rename(state, [*head.rules, *BACKBONE_RULES, *auxiliary_rules])
+    _double_single_scores(head, tensors)
     segmentor = Segmentor(
         backbone=build_backbone(tensors, backbone_config),
         state=state,
         heads=heads,
-        num_classes=classifiers[-1].shape[0],
+        num_classes=num_scores(state, "decode_head.1" if "decode_head.1.conv_seg.weight" in state else "decode_head"),
         auxiliary=0.0 if auxiliary_convolution is None else _loss(auxiliary_config).get("loss_weight", 1.0),
         auxiliary_channels=None if auxiliary_convolution is None else auxiliary_convolution.shape[0],
         criterion=cross_entropy if _loss(heads[-1]).get("avg_non_ignore", False) else mean_over_all_pixels,
+    )
+    network = head.build(segmentor)
+    if not plain and isinstance(network, AuxiliaryNetwork | DANet):
+        network.auxiliary = convolution_head(state, "auxiliary_head", auxiliary_config)
+    return Conversion(network, tensors, unused)
+
+
+def _double_single_scores(head: Head, tensors: dict[str, Tensor]) -> None:
+    """Two classes for each classifier of one score, in place.
+
+    Not for OCRHead, which makes as many regions as there are scores: another one would change what it computes.
+    """
+    classifiers = [name for name in tensors if re.match(r"(.*\.)?classify(_\w+)?\.|auxiliary\.2\.", name)]
+    single = {name.rpartition(".")[0] for name in classifiers if tensors[name].shape[0] == 1}
+    if single and head.network == "ocrnet":
+        raise ConversionError("an OCRHead with one score per pixel (out_channels=1): two classes are known")
+    for name in single:
+        two_scores(tensors, name)
+
+
+def _recognise_alone(head: Head, state: Mapping[str, Tensor]) -> bool:
+    return "conv_seg.weight" in state and any(re.match(head.mark, f"decode_head.{name}") for name in state)
+
+
+def _convert_alone(head: Head, state: Mapping[str, Tensor], args: Mapping[str, Any]) -> Conversion:
+    """A decode head alone: the network's images are the feature map that it reads. args: the head's own."""
+    state = {f"decode_head.{name}": tensor for name, tensor in state.items()}
+    tensors, unused = rename(state, head.rules)
+    _double_single_scores(head, tensors)
+    first = next(tensor for name, tensor in state.items() if re.match(head.mark, name) and tensor.ndim == 4)
+    segmentor = Segmentor(
+        backbone=Features(first.shape[1]),
+        state=state,
+        heads=[args],
+        num_classes=num_scores(state, "decode_head"),
+        auxiliary=0.0,
+        auxiliary_channels=None,
+        criterion=cross_entropy if _loss(args).get("avg_non_ignore", False) else mean_over_all_pixels,
     )
     return Conversion(head.build(segmentor), tensors, unused)
 
@@ -388,6 +444,10 @@ def build_backbone(tensors: Mapping[str, Tensor], config: Config) -> TimmBackbon
     return backbone
 
 
-SOURCES = tuple(
-    Source(NAMES, head.network, partial(_recognise, head), partial(_convert, head)) for head in HEADS.values()
+SOURCES = (
+    *(Source(NAMES, head.network, partial(_recognise, head), partial(_convert, head)) for head in HEADS.values()),
+    *(
+        Source(NAMES, head.network, partial(_recognise_alone, head), partial(_convert_alone, head))
+        for head in (HEADS[kind] for kind in ("ASPPHead", "FCNHead", "PSPHead"))
+    ),
 )

@@ -1,4 +1,4 @@
-"""Checkpoints of SegmentationBLWX/sssegmentation, the code of MCIBI's authors."""
+"""Checkpoints of SegmentationBLWX/sssegmentation, the code of MCIBI's authors: MCIBI and MCIBI++."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from segue.models.mcibi import (
     PPMContext,
     UPerContext,
 )
+from segue.models.mcibi_plus import MCIBIPlusPlus
 
 NAMES = ("SegmentationBLWX/sssegmentation", "CharlesPikachu/mcibi")
 
@@ -35,6 +36,15 @@ def attention_rules(old: str, new: str) -> list[Rule]:
 def decoder_rules(old: str, new: str) -> list[Rule]:
     """Rules for a decoder: convolution, BN, ReLU, dropout, classifier."""
     return [(rf"{old}\.([01])\.", rf"{new}.0.\1."), (rf"{old}\.4\.", rf"{new}.2.")]
+
+
+def named_decoder_rules(old: str, new: str) -> list[Rule]:
+    """Rules for a decoder of MCIBI++, whose layers have names."""
+    return [
+        (rf"{old}\.conv1\.", rf"{new}.0.0."),
+        (rf"{old}\.bn1\.", rf"{new}.0.1."),
+        (rf"{old}\.conv2\.", rf"{new}.2."),
+    ]
 
 
 def _under(old: str, new: str, rules: Sequence[Rule]) -> list[Rule]:
@@ -61,6 +71,18 @@ RULES: list[Rule] = [
     *decoder_rules("decoder_stage2", "classify"),
     *decoder_rules("auxiliary_decoder", "auxiliary"),
 ]
+PLUS_RULES: list[Rule] = [
+    *BACKBONE_RULES,
+    (r"memory_module\.memory$", "memory.moments"),
+    *_under(r"memory_module\.", "", MEMORY_RULES),
+    *attention_rules("self_attention", "attend"),
+    (r"lateral_convs\.", "lateral."),
+    (r"fpn_convs\.", "smooth."),
+    *named_decoder_rules("decoder_pr", "classify_first"),
+    *named_decoder_rules("decoder_cwi", "classify_within"),
+    *named_decoder_rules("decoder_cls", "classify"),
+    *decoder_rules("auxiliary_decoder", "auxiliary"),
+]
 PPM_RULES: list[Rule] = [
     (r"branches\.(\d)\.1\.", r"ppm.project.\1.0."),
     (r"branches\.(\d)\.2\.", r"ppm.project.\1.1."),
@@ -85,10 +107,11 @@ UPERNET_RULES: list[Rule] = [
 ]
 
 
-def build_backbone(state: Tensors, output_stride: int = 8) -> TimmBackbone:
+def build_backbone(state: Tensors, output_stride: int = 8, contract_dilation: bool = True) -> TimmBackbone:
     """Its ResNet, with 7x7 or deep stem, for tensors by this package's names (`backbone.body...`); not yet filled.
 
-    The first block of a dilated stage has half the dilation; a basic block is dilated in its first convolution only.
+    The first block of a dilated stage has half the dilation, unless `contract_dilation` is off; a basic block is
+    dilated in its first convolution only.
     """
     shape = resnet_shape(state, "backbone.body.")
     backbone = TimmBackbone(shape.name, in_channels=shape.in_channels, width=shape.width)
@@ -97,7 +120,10 @@ def build_backbone(state: Tensors, output_stride: int = 8) -> TimmBackbone:
         16: ((1, 2, 2, 1), (1, 1, 1, 2)),
         32: ((1, 2, 2, 2), (1, 1, 1, 1)),
     }[output_stride]
-    dilations = [[max(1, rate // 2), *[rate] * (blocks - 1)] for blocks, rate in zip(shape.blocks, rates, strict=True)]
+    firsts = [max(1, rate // 2) if contract_dilation else rate for rate in rates]
+    dilations = [
+        [first, *[rate] * (blocks - 1)] for blocks, first, rate in zip(shape.blocks, firsts, rates, strict=True)
+    ]
     lay_out(backbone, strides, dilations)
     return backbone
 
@@ -151,6 +177,9 @@ def _rows(memory: Tensor) -> Tensor:
 
 def _settings(args: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments side by side, also where they come as one of its configurations (backbone, head, ...)."""
+    activation = args.get("act_cfg", {}).get("type", "ReLU")
+    if activation != "ReLU":
+        raise ConversionError(f"act_cfg of type {activation}: only ReLU is known")
     head = args.get("head")
     if head is None:
         return dict(args)
@@ -158,18 +187,24 @@ def _settings(args: Mapping[str, Any]) -> dict[str, Any]:
     within = head.get("context_within_image", {})
     return {
         "outstride": args.get("backbone", {}).get("outstride", 8),
+        "contract_dilation": args.get("backbone", {}).get("contract_dilation", True),
         "context_args": within.get("cfg", {}),
         "use_hard_aggregate": head.get("use_hard_aggregate", False),
         "use_loss": head.get("use_loss", True),
         "strategy": update.get("strategy", "cosine_similarity"),
+        "momentum": update.get("momentum_cfg", {}).get("base_momentum", 0.1),  # MCIBI++ calls it so
         **update.get("momentum_cfg", {}),
     }
+
+
+def _backbone(tensors: Tensors, settings: Mapping[str, Any]) -> TimmBackbone:
+    return build_backbone(tensors, settings.get("outstride", 8), settings.get("contract_dilation", True))
 
 
 def _convert(state: Tensors, args: Mapping[str, Any]) -> Conversion:
     settings = _settings(args)
     tensors, unused = rename(state, RULES)
-    backbone = build_backbone(tensors, settings.get("outstride", 8))
+    backbone = _backbone(tensors, settings)
     tensors["memory.rows"] = _rows(tensors["memory.rows"])
     num_classes, channels = tensors["memory.rows"].shape
     context, rules = build_context(state, backbone.channels, channels, settings.get("context_args", {}))
@@ -193,6 +228,44 @@ def _convert(state: Tensors, args: Mapping[str, Any]) -> Conversion:
     return Conversion(network, tensors, unused)
 
 
+def _convert_plus(state: Tensors, args: Mapping[str, Any]) -> Conversion:
+    settings = _settings(args)
+    tensors, unused = rename(state, PLUS_RULES)
+    backbone = _backbone(tensors, settings)
+    channels = tensors["bottleneck.0.weight"].shape[0]
+    context, rules = build_context(state, backbone.channels, channels, settings.get("context_args", {}))
+    tensors, _ = rename(tensors, rules)
+    last, auxiliary = tensors["classify.0.0.weight"], state.get("auxiliary_decoder.0.weight")
+    lateral, smooth = tensors.get("lateral.0.0.weight"), tensors.get("smooth.0.0.weight")
+    network = MCIBIPlusPlus(
+        backbone,
+        len(tensors["memory.moments"]),
+        context,
+        channels=channels,
+        transform_channels=tensors["beyond.refine.query.0.0.weight"].shape[0],
+        classify_within="classify_within.2.weight" in tensors,
+        attend="attend.query.0.0.weight" in tensors,
+        pyramid=None if lateral is None or smooth is None else (lateral.shape[0], smooth.shape[0]),
+        kernel=last.shape[-1],
+        classifier_channels=last.shape[0],
+        auxiliary=0.0 if auxiliary is None else 0.4,
+        auxiliary_channels=channels if auxiliary is None else auxiliary.shape[0],
+        momentum=settings.get("momentum", 0.1),
+        hard=settings.get("use_hard_aggregate", False),
+    )
+    return Conversion(network, tensors, unused)
+
+
+def _is_plus(state: Tensors) -> bool:
+    return "decoder_pr.conv1.weight" in state
+
+
 SOURCES = (
-    Source(NAMES, "mcibi", lambda state: "memory_module.self_attention.out_project.0.weight" in state, _convert),
+    Source(NAMES, "mcibi", _is_plus, _convert_plus),
+    Source(
+        NAMES,
+        "mcibi",
+        lambda state: "memory_module.self_attention.out_project.0.weight" in state and not _is_plus(state),
+        _convert,
+    ),
 )
