@@ -14,6 +14,8 @@ from segue import cli
 from segue.check import check
 from segue.check.checking import class_rows
 from segue.data.folder import in_validation
+from segue.data.sharding import shard_splits
+from segue.progress import ProgressLine
 
 RNG = np.random.default_rng(0)
 
@@ -430,3 +432,13 @@ def test_masks_that_are_no_files_are_counted_by_their_classes(tmp_path, monkeypa
     checked = check("isbi2012", str(tmp_path), workers=1)
     assert checked.findings == ()
     assert all(float(row[2].rstrip("%")) > 1 for row in class_rows(checked.found)[:2])
+
+
+def test_tar_shards_are_checked(folder):
+    picture = (folder / "train" / "images" / "001.png").read_bytes()
+    (folder / "val" / "images" / "003.png").write_bytes(picture)
+    for _ in shard_splits(str(folder), "", (), Path("shards"), 10**6, ProgressLine(every_in_file=0)):
+        pass
+    checked = check("shards", workers=1)
+    assert {split.name: len(split.data) for split in checked.found.splits} == {"train": 8, "val": 4}
+    assert {one.kind for one in checked.findings} == {"Pictures in two splits that look the same"}

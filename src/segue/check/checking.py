@@ -18,6 +18,7 @@ from segue.check.finding import Finding, by
 from segue.check.page import write_page_of
 from segue.check.survey import Survey, cores, survey
 from segue.data import DATASETS
+from segue.data.shards import is_shards, shards_folder
 from segue.files import write_text
 from segue.progress import ProgressLine, bar, duration
 
@@ -73,7 +74,9 @@ def check(name: str, root: str = "", *, out: str = "", workers: int = 0) -> Chec
 
 
 def _plain(name: str) -> str:
-    return name if name in DATASETS else Path(name).expanduser().resolve().stem
+    if name in DATASETS:
+        return name
+    return shards_folder(name) if is_shards(name) else Path(name).expanduser().resolve().stem
 
 
 class _Clock:

@@ -14,11 +14,13 @@ import numpy as np
 from segue.check.examination import Examined, examine
 from segue.data import DATASETS, DataSet, FileDataSet, own_place
 from segue.data.folder import Arrangement, understand
+from segue.data.folder.arrangement import SPLITS
 from segue.data.folder.mask_facts import MaskFacts
 from segue.data.folder.mask_files import MaskFiles
 from segue.data.folder.meaning import Meaning, meaning_of, together
 from segue.data.folder.pairing import Listing
 from segue.data.places import place
+from segue.data.shards import is_shards, open_shards, understood_shards
 from segue.errors import DataError
 from segue.labels import IGNORE, Labels, packed
 
@@ -62,13 +64,16 @@ class One:
     def file(self) -> str:
         """The picture's file, or its name where it has none."""
         data = self.split.data
-        return str(data.pairs[self.index].image) if isinstance(data, FileDataSet) else data.name(self.index)
+        if isinstance(data, FileDataSet):
+            return str(data.pairs[self.index].image)
+        stamp = data.stamp(self.index)
+        return stamp.image.path if stamp is not None else data.name(self.index)
 
     @property
     def mask_file(self) -> str:
-        """The mask's file, or the picture's name where it has none."""
+        """The mask's file, or what stands for the picture's where it has none."""
         data = self.split.data
-        return str(data.pairs[self.index].mask) if isinstance(data, FileDataSet) else data.name(self.index)
+        return str(data.pairs[self.index].mask) if isinstance(data, FileDataSet) else self.file
 
 
 @dataclass
@@ -99,7 +104,7 @@ class Survey:
 
 def survey(name: str, root: str, workers: int, tell: TOLD) -> Survey:
     """Look at every pair of a data set by name, or of own data. Raises DataError when there is nothing to look at."""
-    found = _named(name, root) if name in DATASETS else _own(name)
+    found = _named(name, root) if name in DATASETS else _sharded(name) if is_shards(name) else _own(name)
     jobs: dict[object, tuple[int, int]] = {}  # a picture may be in several splits, and is looked at once
     for number, split in enumerate(found.splits):
         for index in range(len(split.data)):
@@ -119,7 +124,7 @@ def survey(name: str, root: str, workers: int, tell: TOLD) -> Survey:
 
 def _picture(data: DataSet, index: int) -> object:
     """What tells a picture from all others of a data set: its files, or its name where it has none."""
-    return data.pairs[index] if isinstance(data, FileDataSet) else data.name(index)
+    return data.pairs[index] if isinstance(data, FileDataSet) else data.stamp(index) or data.name(index)
 
 
 def _named(name: str, root: str) -> Survey:
@@ -127,7 +132,9 @@ def _named(name: str, root: str) -> Survey:
     if not root and not declared.rootless:
         raise DataError(f"{name}: say where it lies with --root")
     where = place(root)
-    splits, troubles, absent = [], [], []
+    splits: list[Split] = []
+    troubles: list[str] = []
+    absent: list[str] = []
     for split in declared.splits:
         if split in declared.hidden:
             continue
@@ -138,6 +145,18 @@ def _named(name: str, root: str) -> Survey:
     if not splits:
         raise DataError([*troubles, *absent][0])
     return Survey(name, splits, declared.labels, (), troubles, known=True, absent=absent)
+
+
+def _sharded(name: str) -> Survey:
+    known = understood_shards(name)
+    splits = []
+    for split in SPLITS:
+        try:
+            splits.append(Split(split, open_shards(name, split, known.labels)))
+        except DataError:
+            if split == "train":
+                raise
+    return Survey(name, splits, known.labels, known.lines, [], known=True)
 
 
 def _own(name: str) -> Survey:

@@ -16,7 +16,7 @@ def check(data: str, /, *, root: str = "", out: str = "", workers: int = 0) -> N
     Parameters
     ----------
     data
-        A folder, a zip archive, or a data set's name.
+        A folder, a zip archive, tar shards, or a data set's name.
     root
         Where a named data set lies: a folder or a zip archive.
     out
