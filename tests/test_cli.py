@@ -1,6 +1,7 @@
 """The command line as a user meets it: what it prints, what it exits with, and that a mistake is one line."""
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,13 @@ def test_keys_of_the_recipe_are_options(tmp_path, capsys):
     assert recipe.model == {"channels": (4, 8)}
     assert (recipe.optim.name, recipe.training.steps, recipe.augment.crop) == ("sgd", 1, (32, 32))
     assert "report.html" in out
+
+
+def test_an_option_overrides_the_recipes_network(monkeypatch, capsys):
+    begun = []
+    monkeypatch.setattr("segue.run.begin", lambda recipe, **_: begun.append(recipe) or sys.exit(0))
+    assert segue("train", "scenes", "--network", "segnet", capsys=capsys)[0] == 0
+    assert [recipe.network for recipe in begun] == ["segnet"]
 
 
 def test_an_option_overrides_the_recipes_key_and_leaves_the_others(trained, tmp_path, capsys):

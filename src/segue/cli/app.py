@@ -30,7 +30,7 @@ def _note_given(app: App, commands: tuple[str, ...], arguments: ArgumentCollecti
     for argument in arguments:
         for token in argument.tokens:
             keys = (*argument.name.removeprefix("--").replace("-", "_").split("."), *token.keys)
-            if keys[0] in tables and len(keys) > 1:
+            if keys == ("network",) or (keys[0] in tables and len(keys) > 1):
                 given.append(keys)
     Given.names = tuple(given)
 
