@@ -23,7 +23,7 @@ from segue import history, report
 from segue import recipe as recipes
 from segue.backbones import read_state
 from segue.data import DATASETS, DataSet, Understood, open_split, short_name, understand_own
-from segue.data.held_out import hold_out, labels_without
+from segue.data.held_out import hold_out, labels_without, values_without
 from segue.data.levels import is_usual, mean_and_deviation
 from segue.evaluation import Evaluation
 from segue.feed import balance_classes, keep_pictures, training_samples
@@ -91,6 +91,9 @@ def _run(recipe: Recipe, *, out: str, init: str, command: Sequence[str], checkpo
     for one in data.lines:
         say(f"{recipe.data.name}: {one}")
     labels = labels_without(data.labels, recipe.data.hold_out)
+    if isinstance(recipe.loss.weights, tuple):
+        kept = values_without(recipe.loss.weights, data.labels, recipe.data.hold_out)
+        recipe = replace(recipe, loss=replace(recipe.loss, weights=kept))
     training, validation = (
         hold_out(open_split(recipe.data.name, recipe.data.root, split, data.labels), recipe.data.hold_out)
         for split in (recipe.data.train, recipe.data.val)

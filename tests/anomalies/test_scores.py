@@ -144,6 +144,13 @@ def test_dropout_gives_the_same_passes_twice_and_is_off_afterwards():
     assert torch.equal(ready.logits(IMAGES), before)
 
 
+def test_the_dropout_of_a_picture_does_not_depend_on_what_is_beside_it():
+    ready = predictor("deeplabv3", backbone="resnet18", width=0.25, channels=16, dropout=0.5)
+    scorer = Scorer(ready, ["dropout"], IMAGES, passes=2)
+    together = scorer.scores(IMAGES)[1]["dropout"]
+    torch.testing.assert_close(scorer.scores(IMAGES[1:])[1]["dropout"], together[1:])
+
+
 def test_scores_that_a_network_cannot_give_are_refused():
     for name, words in (("dropout", "no dropout"), ("memory", "no memory"), ("maxlogit", "there are max_softmax")):
         with pytest.raises(ValueError, match=words):

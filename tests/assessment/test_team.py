@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from segue.assessment.team import Team
+from tests.assessment.test_anomalies import held_out_run
 from tests.assessment.untrained import untrained
 
 
@@ -56,5 +57,16 @@ def test_two_processes_find_to_the_last_bit_what_one_finds(tmp_path):
         segue("evaluate", run, *words, processes=processes)
     for name in ("metrics.json", "classes.csv", "pictures.csv", "classes.md", "evaluation.html"):
         one, two = ((folder / name).read_bytes() for folder in folders)
-        assert one.replace(b"one: evaluation", b"two: evaluation") == two, name
+        assert one.replace(b"run on one", b"run on two") == two, name
     assert json.loads((folders[1] / "metrics.json").read_text())["pictures"] == 5
+
+
+@pytest.mark.slow
+def test_two_processes_find_the_anomalies_that_one_finds(tmp_path):
+    run = held_out_run(tmp_path)
+    folders = [tmp_path / "one", tmp_path / "two"]
+    for folder, processes in zip(folders, (1, 2), strict=True):
+        words = ("--scores", "energy", "standardised_max_logit", "--least-predicted", 20, "--device", "cpu")
+        segue("anomalies", run, *words, "--out", folder, processes=processes)
+    for name in ("scores.csv", "scores.json", "pictures.csv"):
+        assert (folders[0] / name).read_bytes() == (folders[1] / name).read_bytes(), name

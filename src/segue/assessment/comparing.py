@@ -31,13 +31,14 @@ MEASURED = ("pixel_accuracy", "boundary_iou", "ece")
 class Compared:
     """The outcome for a terminal, and where everything is written."""
 
-    cells: list[list[str]]
+    tables: list[list[list[str]]]
     words: list[str]
     folder: Path
 
     def lines(self) -> str:
         """As text."""
-        return "\n".join([report.text_lines(self.cells), *self.words, f"open {self.folder / 'comparison.html'}"])
+        tables = [report.text_lines(cells) + "\n" for cells in self.tables]
+        return "\n".join([*tables, *self.words, f"open {self.folder / 'comparison.html'}"])
 
 
 def compare_runs(
@@ -74,15 +75,16 @@ def compare_runs(
     rows = [_row(one, standings[0], taken, first_pixels) for one, taken in zip(standings, times, strict=True)]
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    words = [_size_of(first_pixels), *_seeds_words(standings)]
-    _write(rows, standings, words, folder)
+    tables = [_scores(rows), _further(rows)]
+    words = [*_explained(standings[0], first_pixels), *_seeds_words(standings)]
+    _write(rows, tables, standings, words, folder)
     line.show("the pictures on which the runs differ most")
     report.comparison_curves({one.name: one.log for one in standings if one.log}, folder / "curves.png")
     samples = _samples(standings, pictures)
     report.columns_picture(samples, names, standings[0].model.labels, folder / "pictures.png")
-    _write_page(rows, standings, words, folder)
+    _write_page(tables, standings, words, folder)
     line.finish()
-    return Compared(_cells(rows), words, folder)
+    return Compared(tables, words, folder)
 
 
 def short_names(folders: Sequence[Path]) -> list[str]:
@@ -118,27 +120,35 @@ def _row(one: Standing, first: Standing, taken: float, pixels: np.ndarray) -> di
     }
 
 
-HEAD = (
-    "run", "network", "mean IoU", "95 % interval", "difference", "95 % interval", "p", "pixel accuracy",
-    "Boundary IoU", "calib. error", "M parameters", "ms", "MB of maps",
-)  # fmt: skip
-
-
-def _cells(rows: Sequence[dict[str, object]]) -> list[list[str]]:
-    """The table as text: measures in per cent, differences in points."""
-    cells = [list(HEAD)]
+def _scores(rows: Sequence[dict[str, object]]) -> list[list[str]]:
+    """Mean IoU and how it differs from the first run's, as text: in per cent, differences in points."""
+    cells = [["run", "mean IoU", "95 % interval", "difference", "95 % interval", "p"]]
     for row in rows:
         value = {key: report.as_number(one) for key, one in row.items()}
-        signed = value["difference_value"]
+        signed, chance = value["difference_value"], value["difference_p"]
         cells.append(
             [
                 str(row["run"]),
-                str(row["network"]),
                 report.in_percent(value["miou"]),
                 _range(value["miou_low"], value["miou_high"]),
                 "" if math.isnan(signed) else f"{100 * signed:+.2f}",
                 _range(value["difference_low"], value["difference_high"]),
-                "" if math.isnan(value["difference_p"]) else f"{value['difference_p']:.3f}",
+                "" if math.isnan(chance) else f"{chance:.3f}",
+            ]
+        )
+    return cells
+
+
+def _further(rows: Sequence[dict[str, object]]) -> list[list[str]]:
+    """The other measures, in per cent, and what a run costs, as text."""
+    head = ("pixel accuracy", "Boundary IoU", "calib. error", "M parameters", "ms", "MB of maps")
+    cells = [["run", "network", *head]]
+    for row in rows:
+        value = {key: report.as_number(one) for key, one in row.items()}
+        cells.append(
+            [
+                str(row["run"]),
+                str(row["network"]),
                 *(report.in_percent(value[key]) for key in MEASURED),
                 f"{value['parameters'] / 1e6:.2f}",
                 f"{value['milliseconds']:.1f}",
@@ -152,11 +162,16 @@ def _range(low: float, high: float) -> str:
     return "" if math.isnan(low) else f"{100 * low:.2f} to {100 * high:.2f}"
 
 
-def _size_of(pixels: np.ndarray) -> str:
-    return (
-        f"ms and MB of maps: one picture of {pixels.shape[1]}x{pixels.shape[0]}; median of alternating turns, and the "
-        "most that maps take at a time beside the weights"
-    )
+def _explained(first: Standing, pixels: np.ndarray) -> list[str]:
+    """What the columns mean."""
+    height, width = pixels.shape[:2]
+    return [
+        f"measures in per cent, of {len(first.pictures)} pictures, each looked at so: {first.inference}; differences "
+        f"in points from {first.name}",
+        "p: how easily the choice of pictures would give no difference or the opposite one (paired bootstrap)",
+        f"ms, MB of maps: for one picture of {width}x{height}, the median of turns taken in alternation, and the most "
+        "that maps take at a time beside the weights",
+    ]
 
 
 def _seeds_words(standings: Sequence[Standing]) -> list[str]:
@@ -210,29 +225,35 @@ def _samples(standings: Sequence[Standing], pictures: DataSet) -> list[report.Co
 
 
 def _write(
-    rows: Sequence[dict[str, object]], standings: Sequence[Standing], words: Sequence[str], folder: Path
+    rows: Sequence[dict[str, object]],
+    tables: Sequence[list[list[str]]],
+    standings: Sequence[Standing],
+    words: Sequence[str],
+    folder: Path,
 ) -> None:
     write_text(folder / "comparison.csv", to_csv(rows))
-    tables = (report.markdown_lines(_cells(rows)), report.markdown_lines(_class_cells(standings)))
-    write_text(folder / "comparison.md", "\n".join([*tables, *words]) + "\n")
+    marked = [report.markdown_lines(cells) for cells in (*tables, _class_cells(standings))]
+    write_text(folder / "comparison.md", "\n".join([*marked, *words]) + "\n")
     write_json(folder / "comparison.json", {"runs": list(rows), "words": list(words)})
 
 
 def _write_page(
-    rows: Sequence[dict[str, object]], standings: Sequence[Standing], words: Sequence[str], folder: Path
+    tables: Sequence[list[list[str]]], standings: Sequence[Standing], words: Sequence[str], folder: Path
 ) -> None:
     figures = (
         ("Training", folder / "curves.png"),
         ("Where they differ most", folder / "pictures.png"),
     )
+    scores, further = (report.html_lines(cells) for cells in tables)
     paragraphs = "".join(f'<p class="hint">{report.escaped(one)}</p>' for one in words)
     labels = standings[0].model.labels
     report.write_page(
         folder / "comparison.html",
-        " · ".join(one.name for one in standings),
+        f"Comparison: {', '.join(one.name for one in standings)}",
         [
-            report.section("Runs", report.html_lines(_cells(rows)) + paragraphs),
+            report.section("Mean IoU", scores),
+            report.section("Other measures, and what they cost", further + paragraphs),
             *(report.section(title, report.figure(title, path)) for title, path in figures if path.is_file()),
-            report.section("IoU of each class", report.html_lines(_class_cells(standings), labels.palette)),
+            report.section("IoU of each class, %", report.html_lines(_class_cells(standings), labels.palette)),
         ],
     )

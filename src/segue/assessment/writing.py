@@ -21,6 +21,15 @@ from segue.metrics import Interval, calibration_error, iou, reliability
 from segue.metrics.boundary import WIDTHS
 
 EXAMPLES = 24  # pictures that the page shows for each kind of confusion
+CALIBRATION = (
+    "Bars: the share of hits among the pixels of such a confidence. Dots: their mean confidence. Where a bar ends "
+    "below the dashed line the network is too sure of itself, above it not sure enough. Small: the pixels that are "
+    "called each class, and their calibration error."
+)
+BORDERS = (
+    "Only pixels so near to a true border of two classes are counted: the lower the curve begins, the more of the "
+    "errors lie at borders."
+)
 COUNTS = "counts.npz"
 METRICS = "metrics.json"
 
@@ -87,6 +96,7 @@ def write_evaluation(
     report.write_evaluation_page(
         folder,
         report.EvaluationPage(
+            title=f"{Path(str(facts['run'])).resolve().name} on {folder.name}",
             summary=numbers,
             facts={
                 "mean IoU, 95 % interval": f"{_percent(interval.low)} to {_percent(interval.high)}",
@@ -101,8 +111,8 @@ def write_evaluation(
             class_ious=_class_ious(evaluation),
             examples=examples(evaluation),
             figures=[
-                ("Calibration", folder / "calibration.png"),
-                ("Near the borders", folder / "boundary.png"),
+                ("Calibration", folder / "calibration.png", CALIBRATION),
+                ("Near the borders", folder / "boundary.png", BORDERS),
             ],
         ),
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter
 
 from segue.labels import Colour
 from segue.report.canvas import shortened, typeface
@@ -39,7 +40,7 @@ def calibration_picture(panels: Sequence[Reliability], path: Path) -> None:
     """A large reliability diagram, the first of `panels`, above small ones of the others. Writes a PNG.
 
     Bars are accuracies, dots mean confidences on the diagonal; where a bar ends below its dot, the network is too sure.
-    The pale steps at the foot of the large one say how many pixels have such a confidence.
+    Beside the large one stands how many pixels have such a confidence.
     """
     whole, *others = panels
     shown = sorted((one for one in others if one.pixels), key=lambda one: -one.pixels)[:MOST]
@@ -68,15 +69,25 @@ def _bars(axes: Axes, one: Reliability, colour: object) -> None:
 def _large(axes: Axes, one: Reliability) -> None:
     quieted(axes, f"{one.name}: calibration error {_percent(one.error)}")
     _bars(axes, one, COLOURS[5])
-    named(axes, "confidence", "share of hits")
+    named(axes, "confidence, %", "share of hits, %")
+    _in_percent(axes, both=True)
 
 
 def _histogram(axes: Axes, one: Reliability) -> None:
-    quieted(axes, "share of pixels with such a confidence")
+    quieted(axes, "how many pixels have such a confidence")
     edges = np.linspace(0, 1, len(one.shares) + 1)
     axes.bar(edges[:-1], one.shares, edges[1] * 0.92, align="edge", color=COLOURS[5], edgecolor=LINE, lw=0.4)
     axes.set_xlim(0, 1)
-    named(axes, "confidence", "")
+    named(axes, "confidence, %", "share of pixels, %")
+    _in_percent(axes, both=True)
+
+
+def _in_percent(axes: Axes, *, both: bool) -> None:
+    """Shares between 0 and 1 are written as per cent, as everywhere on the page."""
+    written = FuncFormatter(lambda share, _: f"{100 * share:g}")
+    axes.yaxis.set_major_formatter(written)
+    if both:
+        axes.xaxis.set_major_formatter(written)
 
 
 def _small(axes: Axes, one: Reliability) -> None:
@@ -85,8 +96,8 @@ def _small(axes: Axes, one: Reliability) -> None:
     axes.set_title(f"{name}  {_percent(one.error)}", loc="left", fontsize=7.5, color=INK)
     colour = tuple(channel / 255 for channel in one.colour) if one.colour is not None else COLOURS[5]
     _bars(axes, one, colour)
-    axes.set_xticks([0, 0.5, 1], ["0", ".5", "1"])
-    axes.set_yticks([0, 0.5, 1], ["0", ".5", "1"])
+    axes.set_xticks([0, 0.5, 1], ["0", "50", "100"])
+    axes.set_yticks([0, 0.5, 1], ["0", "50", "100"])
     axes.tick_params(labelsize=6.5)
 
 
@@ -98,11 +109,12 @@ def trimap_picture(widths: Sequence[int], curve: np.ndarray, path: Path) -> None
     with drawn(path, 11, 3.6) as figure:
         for column, title in enumerate(("mean IoU", "pixel accuracy")):
             axes = figure.add_axes((0.06 + column * 0.5, 0.15, 0.42, 0.7))
-            quieted(axes, f"{title} of the pixels near a border")
+            quieted(axes, f"{title} near borders")
             known = np.isfinite(curve[:, column])
             axes.plot(np.array(widths)[known], curve[known, column], "o-", color=COLOURS[column], markersize=3.5)
             axes.set_xlim(0, max(widths) + 1)
-            named(axes, "pixels to each side of the border", "")
+            named(axes, "pixels to each side of the border", f"{title}, %")
+            _in_percent(axes, both=False)
 
 
 def _percent(value: float) -> str:

@@ -10,13 +10,13 @@ import numpy as np
 from PIL import Image
 
 from segue.labels import IGNORE, Labels
-from segue.pictures import errors, fitted, resized, thinned
+from segue.pictures import MISS, errors, fitted, resized, thinned
 from segue.report.canvas import QUIET, RULE, Canvas
 from segue.report.measures import as_number, in_percent
 from segue.report.plotting import COLOURS, drawn, named, quieted
 from segue.report.predictions import legend_entries, with_hatching
 
-PANELS = {"miou": "mean IoU on the validation split", "val_loss": "validation loss", "loss": "training loss"}
+PANELS = {"miou": "mean IoU on the validation split, %", "val_loss": "validation loss", "loss": "training loss"}
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,7 @@ def comparison_curves(logs: Mapping[str, Sequence[Mapping[str, float]]], path: P
             for index, (name, rows) in enumerate(logs.items()):
                 line = np.array([[as_number(row.get("step")), as_number(row.get(key))] for row in rows])
                 known = np.isfinite(line).all(axis=1)
+                line[:, 1] *= 100 if key == "miou" else 1
                 colour, dash = COLOURS[index % len(COLOURS)], ("-", "--", ":")[index // len(COLOURS) % 3]
                 marker = "o" if len(rows) <= 20 else ""
                 axes.plot(line[known, 0], line[known, 1], dash, color=colour, marker=marker, markersize=3, label=name)
@@ -68,8 +69,12 @@ def columns_picture(samples: Sequence[Columns], runs: Sequence[str], labels: Lab
     entries = legend_entries([one for sample in samples for one in (sample.truth, *sample.predicted)], labels)[0]
     width = 2 * margin + len(titles) * WIDTH + (len(titles) - 1) * gap
     per_row = max(1, (width - 2 * margin) // 290)
-    legend = 34 * -(-len(entries) // per_row)
-    canvas = Canvas(width, 64 + sum(2 * size[0] + head + 2 * gap for size in sizes) + legend + margin)
+    legend = [(labels.palette[label], labels.classes[label]) for label in entries] + [
+        (MISS, "wrong, in the lower rows")
+    ]
+    canvas = Canvas(
+        width, 64 + sum(2 * size[0] + head + 2 * gap for size in sizes) + 34 * -(-len(legend) // per_row) + margin
+    )
     for column, title in enumerate(titles):
         canvas.text(margin + column * (WIDTH + gap), 36, title, size=22, bold=True, width=WIDTH)
     top = 64
@@ -82,17 +87,17 @@ def columns_picture(samples: Sequence[Columns], runs: Sequence[str], labels: Lab
         _paste(canvas, (margin + WIDTH + gap, top + head), shown)
         for column, (predicted, score) in enumerate(zip(sample.predicted, sample.scores, strict=True), start=2):
             left = margin + column * (WIDTH + gap)
-            canvas.text(left, top + head / 2 - 2, f"mean IoU {in_percent(score)}", size=20, colour=QUIET, width=WIDTH)
+            canvas.text(left, top + head / 2 - 2, f"mean IoU {in_percent(score)} %", size=20, colour=QUIET, width=WIDTH)
             guess = thinned(predicted, size)
             _paste(canvas, (left, top + head), resized(labels.colours(guess), size, smooth=False))
             wrong = with_hatching(errors(image, truth, guess), truth == IGNORE, size)
             _paste(canvas, (left, top + head + size[0] + gap // 2), wrong)
         top += 2 * size[0] + head + 2 * gap
-    for index, label in enumerate(entries):
+    for index, (colour, words) in enumerate(legend):
         left = margin + index % per_row * ((width - 2 * margin) // per_row)
         middle = top + 17 + index // per_row * 34
-        canvas.swatch(left, middle, labels.palette[label], 22)
-        canvas.text(left + 32, middle, labels.classes[label], size=20, width=240)
+        canvas.swatch(left, middle, colour, 22)
+        canvas.text(left + 32, middle, words, size=20, width=240)
     canvas.save(path)
 
 

@@ -102,25 +102,40 @@ function card(number, view, label) {
     paint(canvas, one, view, label);
     place.replaceWith(canvas);
   };
-  made.addEventListener("click", () => enlarge(number, label));
+  made.addEventListener("click", () => enlarge(number, view, label));
   watcher.observe(made);
   return made;
 }
 
-async function enlarge(number, label) {
+// Colours and what they stand for.
+function explain(place, view, label) {
+  const names = view === "cell" || label < 0 ? [[FALSE_ALARM, "wrong"]]
+    : [[HIT, "true positive"], [FALSE_ALARM, "false positive"], [MISS, "false negative"]];
+  for (const [colour, name] of names) {
+    element("i", undefined, place).style.background = `rgb(${colour})`;
+    place.append(name);
+  }
+}
+
+async function enlarge(number, from, label) {
   const box = byId("large").lastElementChild, one = await picture(number);
   box.replaceChildren();
-  element("h3", `${data.names[number]}: mean IoU ${percent(data.miou[number])}, pixel accuracy ${percent(data.accuracy[number])}`, box);
+  element("h3", `${data.names[number]}: mean IoU ${percent(data.miou[number])} %, pixel accuracy ${percent(data.accuracy[number])} %`, box);
   const four = element("div", undefined, box);
   four.className = "four";
   const views = [["photo", "picture"], ["truth", "truth"], ["prediction", "prediction"],
     ["errors", label < 0 ? "errors" : `errors of ${data.classes[label]}`]];
-  if (cell) views.push(["cell", `${data.classes[cell[0]]} taken for ${data.classes[cell[1]]}`]);
+  if (from === "cell") views.push(["cell", `${data.classes[cell[0]]} taken for ${data.classes[cell[1]]}`]);
   for (const [view, caption] of views) {
     const figure = element("figure", undefined, four);
     paint(element("canvas", undefined, figure), one, view, label);
-    element("figcaption", caption, figure);
+    const text = element("figcaption", caption, figure);
+    if (view === "errors" && label >= 0) {
+      text.className = "hint";
+      explain(text, view, label);
+    }
   }
+  element("h4", "IoU of each class, %", box);
   const list = element("ul", undefined, box);
   const occurring = data.classes.map((name, index) => [name, index]).filter(([, index]) => iouOf(number, index) !== ABSENT);
   occurring.sort((a, b) => iouOf(number, a[1]) - iouOf(number, b[1]));
@@ -149,12 +164,10 @@ function choose() {
   if (order === "name") chosen.sort((a, b) => data.names[a].localeCompare(data.names[b], undefined, { numeric: true }));
   else chosen.sort((a, b) => (score(a) - score(b)) * (order === "best" ? -1 : 1));
   byId("count").value = `${chosen.length} of ${count} pictures`;
-  const names = label < 0 ? [[FALSE_ALARM, "wrong"]] : [[HIT, "true positive"], [FALSE_ALARM, "false positive"], [MISS, "false negative"]];
-  byId("key").replaceChildren();
-  if (byId("view").value === "errors") for (const [colour, name] of names) {
-    element("i", undefined, byId("key")).style.background = `rgb(${colour})`;
-    byId("key").append(name);
-  }
+  const key = byId("key");
+  key.replaceChildren();
+  if (byId("view").value === "errors") explain(key, "errors", label);
+  element("span", label < 0 ? "numbers: mean IoU of the picture, %" : `numbers: IoU of ${data.classes[label]} in the picture, %`, key);
   byId("cards").replaceChildren();
   shown = 0;
   more();

@@ -13,6 +13,7 @@ import numpy as np
 from segue.labels import Labels
 from segue.report.page import facts, figure, is_measure, section, tiles, write_page
 from segue.report.tables import html_table
+from segue.report.text import escaped
 
 EVALUATION_PAGE = "evaluation.html"
 PART = 50  # pictures in each part of the page's data: a browser reads a part when one of its pictures is looked at
@@ -24,14 +25,16 @@ STEPS = 250  # of an IoU as a byte: 250 is 1
 class EvaluationPage:
     """What the page shows.
 
-    summary: measures by name. facts: further values by name. class_rows: as in `html_table`.
+    title: what was evaluated on what. summary: measures by name. facts: further values by name.
+    class_rows: as in `html_table`.
     table: (K, K) counts, true classes by predicted ones.
     pictures: the worst first; each has `name`, `miou`, `accuracy` and what `Thumbnail.to_dict` gives.
     class_ious: (N, K) IoU of each class in each of them, NaN where it does not occur.
     examples: cell of the table, read row by row -> numbers of the pictures that hold most of it.
-    figures: captions and files of charts.
+    figures: captions and files of charts, and what is to be seen in them.
     """
 
+    title: str
     summary: Mapping[str, object]
     facts: Mapping[str, object]
     labels: Labels
@@ -40,11 +43,14 @@ class EvaluationPage:
     pictures: Sequence[Mapping[str, object]]
     class_ious: np.ndarray
     examples: Mapping[int, Sequence[int]]
-    figures: Sequence[tuple[str, Path]]
+    figures: Sequence[tuple[str, Path, str]]
 
 
-CONFUSION = """<p class="hint">A row is what is true, a column what was predicted. Click a cell to see where it
-happens most.</p>
+FURTHER = {"mce": "largest calibration gap", "nll": "negative log-likelihood", "brier": "Brier score"}
+"""Measures that are not shown in per cent -> what they are called."""
+
+CONFUSION = """<p class="hint">A row is what is true, a column what was predicted; the darker, the larger the share of
+the row. Blue is right, orange wrong. Click a cell to see where it happens most.</p>
 <div class="browser"><canvas id="matrix" tabindex="0" role="img" aria-label="confusion matrix"></canvas>
 <div><p class="choice"><label>true <select id="true"></select></label>
 <label>predicted <select id="guess"></select></label></p>
@@ -69,7 +75,7 @@ FILTER = (
 def write_evaluation_page(folder: Path, content: EvaluationPage) -> Path:
     """Write folder/evaluation.html: one file, which opens from disk without a network."""
     large = {key: value for key, value in content.summary.items() if is_measure(key, value)}
-    small = {key: value for key, value in content.summary.items() if key not in large}
+    small = {FURTHER.get(key, key): value for key, value in content.summary.items() if key not in large}
     table = f'<div class="wide">{html_table(content.class_rows, content.summary)}</div>'
     path = folder / EVALUATION_PAGE
     sections = [
@@ -77,10 +83,14 @@ def write_evaluation_page(folder: Path, content: EvaluationPage) -> Path:
         section("Classes", FILTER + table),
         section("Who is taken for whom", CONFUSION),
         section("Pictures", PICTURES),
-        *(section(caption, figure(caption, file)) for caption, file in content.figures if file.is_file()),
+        *(
+            section(caption, f'<p class="hint">{escaped(hint)}</p>{figure(caption, file)}')
+            for caption, file, hint in content.figures
+            if file.is_file()
+        ),
         _data(content),
     ]
-    write_page(path, f"{folder.name}: evaluation", sections, "evaluation")
+    write_page(path, content.title, sections, "evaluation")
     return path
 
 
