@@ -164,7 +164,8 @@ def _is_address(name: str) -> bool:
 def shards_folder(name: str) -> str:
     """The name of the folder that shards lie in."""
     folder = name.rpartition("/")[0] if _is_pattern(name) else name.rstrip("/")
-    return (folder if _is_address(name) else str(Path(folder or ".").expanduser().resolve())).rpartition("/")[2]
+    whole = folder if _is_address(name) else str(Path(folder or ".").expanduser().resolve())
+    return whole.rpartition("/")[2].replace(":", "-")  # a host may have a port, and no folder on Windows a colon
 
 
 def open_shards(name: str, split: str, labels: Labels | None = None) -> ShardDataSet:
