@@ -37,7 +37,7 @@ def test_a_warm_up_comes_first_and_the_policy_ends_at_the_last_step():
 
 
 def test_parameters_are_told_in_the_name():
-    assert scheduling.parse("multistep:stepvalues=3/5", 10, 1.0).name == "multistep  gamma 0.5, stepvalues 3/5"
+    assert scheduling.parse("multistep:stepvalues=3/5", 10, 1.0).name == "multistep (gamma 0.5, stepvalues 3/5)"
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,7 @@ def parse(word: str, steps: int, lr: float) -> Line:
     policy = RISES[str(rise)](KINDS[name].make(**parameters), warmup, ratio=ratio)
     told = [f"{key} {_plain(value)}" for key, value in parameters.items() if key != "floor" or value]
     told += [f"{rise} warm-up over {warmup} from {ratio:g}"] if warmup else []
-    return Line(f"{name}  {', '.join(told)}".rstrip(), _rates(policy, steps, lr))
+    return Line(f"{name} ({', '.join(told)})" if told else name, _rates(policy, steps, lr))
 
 
 def _pair(word: str, part: str) -> tuple[str, str]:
@@ -127,7 +127,7 @@ def recipe_lines(word: str, recipe: Recipe, steps: int = 0) -> list[Line]:
     """
     steps = steps or recipe.training.steps or _steps_of_epochs(word, recipe)
     factors = _rates(recipes.build_policy(recipe.schedule, steps), steps, recipe.optim.lr)
-    name = f"{word}  {recipe.schedule.policy}"
+    name = f"{word} ({recipe.schedule.policy})"
     if recipe.optim.head_lr == 1:
         return [Line(name, factors)]
     return [
@@ -181,6 +181,7 @@ def _plot(axes: Axes, lines: Sequence[Line], log: bool) -> None:
             color=COLOURS[colour % len(COLOURS)],
             linestyle="--" if line.head else ("-", "-.", ":")[colour // len(COLOURS) % 3],
             linewidth=2,
+            drawstyle="steps-post",
             label=line.name,
         )
     axes.set_title("learning rate", loc="left", fontsize=12, fontweight="bold", color="#1c1e22")

@@ -9,13 +9,14 @@ from PIL import Image
 from torch import nn
 
 from segue.explain import EXPLAINERS, doubt, explain, explainers_of, grad_cam, occlusion, principal_colours, similarity
-from segue.explain.colouring import Scale, coloured, signed_scale
+from segue.explain.changes import CHANGED, MENDED, change_legend, changed
+from segue.explain.colouring import Scale, coloured, signed_scale, stretched
 from segue.explain.deeplab import _rates
 from segue.explain.drawing import CannotDraw
 from segue.explain.mcibi import sample_places, tsne
 from segue.explain.memory import factor_to_fit, peak_bytes
 from segue.explain.segnet import places_in_windows
-from segue.explain.sheet import Cell, Mark, Sheet, draw
+from segue.explain.sheet import Cell, Mark, Sheet, draw, number
 from segue.explain.subject import Wishes, prepare
 from segue.explain.taps import parts, scoring, watched
 from segue.labels import IGNORE, Labels
@@ -23,6 +24,7 @@ from segue.model import Card, Model
 from segue.models import create
 from segue.models.deeplabv2 import SummedASPP
 from segue.models.segnet import SegNetOutput, pool
+from segue.pictures import MISS
 from segue.prediction import Preprocessing
 
 LABELS = Labels(("sky", "road", "tree"))
@@ -321,6 +323,40 @@ def test_watching_leaves_no_hooks():
 
 
 # Drawing
+
+
+def test_changes_for_the_better_and_for_the_worse_have_colours_of_their_own():
+    subject = prepare(model_of("unet", width=1 / 16), picture()[0], np.zeros((48, 64), np.uint8))
+    before, after = np.zeros((2, 48, 64), np.uint8)
+    before[0, :2] = (1, 1)  # the label is 0 everywhere: one becomes right, one another wrong one
+    after[0, :3] = (0, 2, 1)  # and the third becomes wrong
+    cell = changed(subject, before, after, "")
+    assert [tuple(colour) for colour in cell.picture[0, :3].tolist()] == [MENDED, CHANGED, MISS]
+    assert {tuple(colour) for colour in cell.picture[1:].reshape(-1, 3).tolist()}.isdisjoint({MENDED, CHANGED, MISS})
+    assert [colour for _, colour in change_legend(subject)] == [MENDED, MISS, CHANGED]
+
+
+def test_changes_without_a_label_are_changes():
+    subject = prepare(model_of("unet", width=1 / 16), picture()[0])
+    before, after = np.zeros((2, 48, 64), np.uint8)
+    after[0, 0] = 1
+    assert tuple(changed(subject, before, after, "").picture[0, 0]) == CHANGED
+    assert change_legend(subject) == (("changed", CHANGED),)
+
+
+def test_cells_are_stretched_over_the_whole_picture():
+    assert stretched(np.array([[1, 2], [3, 4]]), (4, 3)).tolist() == [[1, 2, 2], [1, 2, 2], [3, 4, 4], [3, 4, 4]]
+
+
+def test_numbers_are_short():
+    values = (0, 1, 0.25, -4, 0.0031, 0.00031, 12345, 427)
+    assert [number(value) for value in values] == ["0", "1", "0.25", "-4", "0.0031", "0.00031", "1.2e4", "427"]
+
+
+def test_a_long_note_is_wrapped_and_not_cut():
+    plain = Cell(np.full((30, 40, 3), 7, np.uint8), "title", "note")
+    long = Cell(np.full((30, 40, 3), 7, np.uint8), "title", "note " * 40)
+    assert draw(Sheet("title", "text", [[long, plain]])).height > draw(Sheet("title", "text", [[plain, plain]])).height
 
 
 def test_colours_of_a_scale_are_its_ends_and_zero_is_white_between_signs():

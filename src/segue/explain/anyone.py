@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from segue.explain.colouring import Scale, coloured, over, scale_of
+from segue.explain.colouring import Scale, coloured, over, scale_of, stretched
 from segue.explain.drawing import Drawing
 from segue.explain.sheet import Cell, Sheet, class_map, heat
 from segue.explain.subject import Subject
@@ -24,8 +24,8 @@ def prediction(subject: Subject) -> Drawing:
     labels, predicted, target = subject.labels, subject.predicted, subject.target
     cells = [
         Cell(subject.pixels, "picture", smooth=True, marks=subject.marks()),
-        Cell(overlay(subject.pixels, predicted, labels), "prediction", smooth=True),
-        class_map(predicted, labels, "classes"),
+        Cell(overlay(subject.pixels, predicted, labels), "prediction, over the picture", smooth=True),
+        class_map(predicted, labels, "prediction"),
     ]
     rows = [cells]
     named = [predicted]
@@ -53,15 +53,20 @@ def confidence(subject: Subject) -> Drawing:
     sure = subject.probabilities.amax(dim=0).cpu().numpy()
     cells = [
         Cell(subject.pixels, "picture", smooth=True),
-        heat(sure, Scale(0, 1, "viridis"), "confidence", "the highest class's probability"),
-        heat(scores["entropy"], Scale(0, 1, "cividis"), "entropy", "of the classes' probabilities, 1 is even"),
+        heat(sure, Scale(0, 1, "viridis", "probability"), "confidence", "the highest class's probability"),
+        heat(
+            scores["entropy"],
+            Scale(0, 1, "cividis", "entropy / log K"),
+            "entropy",
+            "of the classes' probabilities, 1 is even",
+        ),
     ]
     unlike = [
-        heat(scores[name], scale_of(scores[name], colours="cividis", rim=0.005), title, note)
-        for name, title, note in (
-            ("softmax", "out of distribution: softmax", "-log of the highest probability"),
-            ("max_logit", "out of distribution: max logit", "-highest score"),
-            ("energy", "out of distribution: energy", "-log of the sum of exp(scores)"),
+        heat(scores[name], scale_of(scores[name], colours="cividis", unit=unit, rim=0.005), title, note)
+        for name, title, note, unit in (
+            ("softmax", "out of distribution: softmax", "-log of the highest probability", "nats"),
+            ("max_logit", "out of distribution: max logit", "-highest score", "score"),
+            ("energy", "out of distribution: energy", "-log of the sum of exp(scores)", "nats"),
         )
     ]
     text = (
@@ -119,7 +124,7 @@ def _maps(subject: Subject) -> list[tuple[str, Tensor]]:
         output = calls[network.backbone][0].output
         maps = [output] if isinstance(output, Tensor) else [one for one in output if isinstance(one, Tensor)]
         found += [(f"backbone, map {index} of {len(maps)}", one) for index, one in enumerate(maps, start=1)]
-    found += [(f"what {name} scores", calls[module][0].inputs[0]) for name, module in scorers]
+    found += [(f"input of {name}", calls[module][0].inputs[0]) for name, module in scorers]
     unique: list[tuple[str, Tensor]] = []
     for name, one in found:
         if min(one.shape[-2:]) > 1 and not any(one is other for _, other in unique):
@@ -151,8 +156,5 @@ def principal_colours(maps: Tensor) -> tuple[np.ndarray, float]:
 
 
 def on_picture(subject: Subject, values: np.ndarray, scale: Scale) -> np.ndarray:
-    """Numbers of any resolution laid over the picture in grey, cells as squares."""
-    height, width = subject.pixels.shape[:2]
-    rows = np.minimum((np.arange(height) + 0.5) * values.shape[0] / height, values.shape[0] - 1).astype(int)
-    columns = np.minimum((np.arange(width) + 0.5) * values.shape[1] / width, values.shape[1] - 1).astype(int)
-    return over(subject.pixels, coloured(values[rows][:, columns], scale))
+    """Numbers of any resolution laid over the picture in grey, cells as rectangles."""
+    return over(subject.pixels, coloured(stretched(values, subject.pixels.shape), scale))

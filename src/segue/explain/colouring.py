@@ -51,12 +51,20 @@ def _table(name: str) -> np.ndarray:
     return table
 
 
+def stretched(values: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """Numbers or classes (h, w) at a picture's size (H, W), cells as rectangles."""
+    (height, width), (cells_down, cells_across) = size[:2], values.shape
+    rows = np.minimum((np.arange(height) + 0.5) * cells_down / height, cells_down - 1).astype(int)
+    columns = np.minimum((np.arange(width) + 0.5) * cells_across / width, cells_across - 1).astype(int)
+    return values[rows][:, columns]
+
+
 def grey(picture: np.ndarray) -> np.ndarray:
     """(H, W, 3) uint8 -> the same in grey."""
     return np.repeat((picture @ GREY).astype(np.uint8)[..., None], 3, axis=2)
 
 
-def over(picture: np.ndarray, colours: np.ndarray, opacity: float = 0.6) -> np.ndarray:
+def over(picture: np.ndarray, colours: np.ndarray, opacity: float = 0.72) -> np.ndarray:
     """Colours (H, W, 3) laid over a picture (H, W, 3) in grey."""
     return (opacity * colours + (1 - opacity) * grey(picture)).round().astype(np.uint8)
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from segue.explain.anyone import on_picture
 from segue.explain.changes import classes_of
-from segue.explain.colouring import Scale, scale_of, unit_interval
+from segue.explain.colouring import Scale, scale_of, stretched, unit_interval
 from segue.explain.drawing import Drawing
 from segue.explain.sheet import Cell, Sheet, class_map, heat
 from segue.explain.subject import Point, Subject
@@ -43,13 +43,13 @@ def position_attention(subject: Subject) -> Drawing:
     rows = attention_rows(subject, block).cpu().numpy()
     cells = []
     for point, row in zip(subject.points, rows, strict=True):
-        scale = scale_of(row, unit="of its attention", rim=0.002)
+        scale = scale_of(row, unit="share of its attention", rim=0.002)
         even = row.max() * row.size
         cells.append(
             Cell(
                 on_picture(subject, row, scale),
                 subject.named(point),
-                f"at most {even:.1f} times as much as if it looked everywhere alike",
+                f"at most {even:.1f} times an even share",
                 scale,
                 smooth=True,
                 marks=subject.marks([point]),
@@ -82,18 +82,23 @@ def channel_attention(subject: Subject) -> Drawing:
         shown = _channels(subject, attended)
         rows = block.attention(features, [channel for channel, _ in shown])[0].cpu().numpy()
     sheet_rows, names = [], []
+    scale = Scale(0, 1, unit="share of its range")
     for (channel, why), weights in zip(shown, rows, strict=True):
         cells = []
-        for title, maps in (("in", features[0]), ("gathered", gathered), ("out", attended)):
+        for title, maps in (
+            ("before", features[0]),
+            ("gathered, without beta", gathered),
+            ("after, with beta", attended),
+        ):
             values = unit_interval(maps[channel].float().cpu().numpy())
-            cells.append(Cell(on_picture(subject, values, Scale(0, 1)), title, scale=Scale(0, 1), smooth=True))
+            cells.append(Cell(on_picture(subject, values, scale), title, scale=scale, smooth=True))
         cells.append(_strip(weights))
         sheet_rows.append(cells)
         names.append(f"channel {channel + 1}\n{why}")
     text = (
-        "Single channels, each stretched to 0..1: as they go into channel attention, what is gathered from all "
-        f"channels (without beta), and their sum (with beta = {block.beta.item():.4f}, {name}). The last column is the "
-        "channel's row of X (Eq. 3): how much it gathers from which channel."
+        "Single channels, each stretched to 0..1: before channel attention, what is gathered from all channels "
+        f"(without beta), and after it (before + beta * gathered, with beta = {block.beta.item():.4f}, {name}). The "
+        "last column is the channel's row of X (Eq. 3): how much it gathers from which channel."
     )
     return Drawing("channel_attention", Sheet("Channel attention", text, sheet_rows, names))
 
@@ -114,7 +119,7 @@ def _channels(subject: Subject, attended: Tensor) -> list[tuple[int, str]]:
         if where.norm() > 0 and best not in [channel for channel, _ in chosen]:
             chosen.append((best, f"most like {subject.labels.classes[label]} ({float(like[best]):.2f})"))
     known = [channel for channel, _ in chosen]
-    return chosen + [(one, "as in the paper") for one in NAMED if one < len(attended) and one not in known]
+    return chosen + [(one, "the paper shows this one") for one in NAMED if one < len(attended) and one not in known]
 
 
 def _strip(weights: np.ndarray) -> Cell:
@@ -123,7 +128,7 @@ def _strip(weights: np.ndarray) -> Cell:
     field = np.full(-(-len(weights) // across) * across, np.nan)
     field[: len(weights)] = weights
     values = field.reshape(-1, across)
-    return heat(values, scale_of(weights), "row of X", f"{len(weights)} channels, row by row")
+    return heat(values, scale_of(weights, unit="weight"), "row of X", f"{len(weights)} channels, row by row")
 
 
 def branches(subject: Subject) -> Drawing:
@@ -142,7 +147,7 @@ def branches(subject: Subject) -> Drawing:
     cells = [Cell(subject.pixels, "picture", smooth=True)]
     for name, found in classes.items():
         note = "" if found is both else f"{100 * (found != both).mean():.1f} % other than both"
-        cells.append(class_map(found, subject.labels, name, note))
+        cells.append(class_map(stretched(found, subject.pixels.shape), subject.labels, name, note))
     text = (
         "The classes by the sum of both branches, and by each branch's own classifier, which only training reads. "
         "At the stride of the last map, before scores are enlarged."

@@ -13,8 +13,8 @@ from torch import nn
 
 from segue.crf import dense_crf_steps
 from segue.explain.anyone import on_picture
-from segue.explain.changes import CHANGED, changed, classes_of
-from segue.explain.colouring import scale_of
+from segue.explain.changes import change_legend, changed, classes_of, opening
+from segue.explain.colouring import Scale, stretched
 from segue.explain.drawing import Drawing
 from segue.explain.memory import room_beside
 from segue.explain.sheet import Cell, Mark, Sheet, class_map
@@ -24,7 +24,7 @@ from segue.labels import IGNORE
 from segue.layers import ASPP, resize
 from segue.models.deeplabv2 import FieldOfView, SummedASPP, SummedScores
 from segue.options import CRFOptions
-from segue.pictures import MISS, resized
+from segue.pictures import resized
 from segue.prediction import crf_kernels
 from segue.sharpening import crf_options, described
 
@@ -44,19 +44,25 @@ def summed_branches(subject: Subject) -> Drawing:
     scores = [calls[branch][0].output for branch in branches]
     total = classes_of(calls[head][0].output)
     point = subject.points[0]
-    rows = [[Cell(subject.pixels, "picture", smooth=True), class_map(total, subject.labels, "all branches added up")]]
+    rows = [opening(subject, stretched(total, subject.pixels.shape), "all branches added up", [point])]
     rows.append([_taps(subject, point, rate, scores[0].shape) for rate in rates])
     classes = [classes_of(one) for one in scores]
     alone = []
     for rate, found in zip(rates, classes, strict=True):
-        note = f"{100 * (found == total).mean():.0f} % as the sum"
-        alone.append(class_map(found, subject.labels, f"rate {rate} alone", note))
+        note = f"{100 * (found == total).mean():.0f} % like the sum"
+        alone.append(class_map(stretched(found, subject.pixels.shape), subject.labels, f"rate {rate} alone", note))
     rows.append(alone)
     text = (
-        "Above, where the nine taps of each rate's kernel lie around the ringed place; below, the classes that each "
-        "branch's scores say alone, and at the top their sum, which is the network's answer at its own stride."
+        "Second row: where the nine taps of each rate's kernel lie around the ringed place. Third row: what the scores "
+        "of each branch say alone. Their sum, in the first row, is the network's answer at its own stride."
     )
-    sheet = Sheet("ASPP, rate by rate", text, rows, labels=subject.labels, classes=subject.occurring(total, *classes))
+    sheet = Sheet(
+        "ASPP, rate by rate",
+        text,
+        rows,
+        labels=subject.labels,
+        classes=subject.occurring(total, *classes, subject.target),
+    )
     return Drawing("aspp", sheet)
 
 
@@ -77,26 +83,30 @@ def joined_branches(subject: Subject) -> Drawing:
     with torch.inference_mode(), watched(block, *(branch for _, _, branch in named)) as calls:
         subject.network(subject.inputs)
     point = subject.points[0]
-    rows = [
-        [Cell(subject.pixels, "picture", smooth=True), class_map(subject.predicted, subject.labels, "all branches")]
-    ]
-    taps, strength, alone, classes = [], [], [], [subject.predicted]
+    rows = [opening(subject, subject.predicted, "all branches", [point])]
+    taps, strengths, alone, classes = [], [], [], [subject.predicted]
     for name, rate, branch in named:
         maps = calls[branch][0].output[0].float()
         taps.append(_taps(subject, point, rate, maps.shape, name))
-        size = maps.norm(dim=0).cpu().numpy()
-        scale = scale_of(size, rim=0.005)
-        strength.append(Cell(on_picture(subject, size, scale), f"{name}: strength", scale=scale, smooth=True))
+        strengths.append((name, maps.norm(dim=0).cpu().numpy()))
         found = _with_only(subject, branch, [other for _, _, other in named])
         classes.append(found)
-        note = f"{100 * (found == subject.predicted).mean():.0f} % as all together"
+        note = f"{100 * (found == subject.predicted).mean():.0f} % like all together"
         alone.append(class_map(found, subject.labels, f"{name} alone", note))
+    every = np.concatenate([size.reshape(-1) for _, size in strengths])
+    scale = Scale(0, float(np.quantile(every, 0.995)), unit="length of its vectors")
+    strength = [
+        Cell(on_picture(subject, size, scale), f"{name}: strength", scale=scale, smooth=True)
+        for name, size in strengths
+    ]
     rows += [taps, strength, alone]
     text = (
-        "Where the taps of each branch lie around the ringed place; how strongly each branch answers (the length of "
-        "its feature vectors); and the classes when only that branch is heard and the others are zero."
+        "Second row: where the taps of each branch lie around the ringed place. Third row: how strongly each branch "
+        "answers. Fourth row: the prediction when only that branch is heard and the others are zero."
     )
-    sheet = Sheet("ASPP, branch by branch", text, rows, labels=subject.labels, classes=subject.occurring(*classes))
+    sheet = Sheet(
+        "ASPP, branch by branch", text, rows, labels=subject.labels, classes=subject.occurring(*classes, subject.target)
+    )
     return Drawing("aspp", sheet)
 
 
@@ -125,15 +135,13 @@ def _taps(subject: Subject, point: Point, rate: int, shape: Sequence[int], name:
     steps = (-rate, 0, rate) if rate else (0,)
     marks = [Mark(middle.x + x / columns, middle.y + y / rows) for y in steps for x in steps]
     inside = [mark for mark in marks if 0 <= mark.x < 1 and 0 <= mark.y < 1]
-    pixels = round(2 * rate * subject.pixels.shape[0] / rows) + 1
-    note = "the mean of the whole picture" if name == "image pooling" else f"{pixels} pixels from first to last tap"
-    return Cell(
-        subject.pixels,
-        name or f"rate {rate}",
-        note if rate or name == "image pooling" else "the place itself",
-        smooth=True,
-        marks=inside,
-    )
+    if rate:
+        outside = len(marks) - len(inside)
+        note = f"{round(2 * rate * subject.pixels.shape[0] / rows) + 1} pixels across"
+        note += f", {outside} of 9 taps on padding" if outside else ""
+    else:
+        note = "the mean of the whole picture" if name == "image pooling" else "the place itself"
+    return Cell(subject.pixels, name or f"rate {rate}", note, smooth=True, marks=inside)
 
 
 def crf(subject: Subject) -> Drawing:
@@ -163,7 +171,7 @@ def crf(subject: Subject) -> Drawing:
         [cells[at : at + PER_ROW] for at in range(0, len(cells), PER_ROW)],
         labels=subject.labels,
         classes=subject.occurring(*maps),
-        extra=((CHANGED, MISS),),
+        extra=change_legend(subject),
     )
     return Drawing("crf", sheet)
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from segue.explain.colouring import Scale
+from segue.explain.colouring import Scale, stretched
 from segue.explain.drawing import Drawing
 from segue.explain.sheet import Cell, Sheet, class_map, heat
 from segue.explain.subject import Subject
@@ -29,11 +29,12 @@ def gates(subject: Subject) -> Drawing:
     rows, names = [], []
     for stage, (name, block) in zip(STAGES, blocks, strict=False):
         gate = calls[block][0].output[1][0].float().cpu().numpy()
-        rows.append([heat(_strip(gate), Scale(0, 1, "gray_r"), "", "")])
-        names.append(f"stage {stage}\n{name}\nmean {gate.mean():.2f}, {gate.min():.2f} to {gate.max():.2f}")
+        rows.append([heat(_strip(gate), Scale(0, 1, "gray_r", "gate"), "", "")])
+        names.append(f"stage {stage}\n{name}\nmean {gate.mean():.2f}")
     text = (
-        "How much of each of a stage's channels passes, in the channels' order, from left to right and row by row: "
-        "black all of it, white nothing (Fig. 4b). The coarser stage, and the one itself, decide it together."
+        "The gate of each channel of a stage, in the channels' order, from left to right and row by row: darker is "
+        "larger (Fig. 4b). Black lets all of the stage's channel pass, white nothing. The coarser stage and the one "
+        "itself decide it together."
     )
     return Drawing("gates", Sheet("Channel attention vectors", text, rows, names, widest=1380))
 
@@ -68,18 +69,20 @@ def borders(subject: Subject) -> Drawing:
         rows[0] += _label_borders(subject)
         occurring = subject.occurring(subject.target)
     text = (
-        "How probable a border between classes is, by the Border Network, from its finest stage alone to the sum of "
-        "all four, which the network is trained with most."
+        "How probable a border between classes is (the sigmoid of the Border Network's scores), from its finest stage "
+        "alone to all four, one after the other added."
     )
     if isinstance(network, DFN):
         maps = scores.borders
         rows.append([])
         for count, one in enumerate(maps, start=1):
-            stages = "stage 2" if count == 1 else f"stages 2 to {count + 1}"
-            rows[1].append(heat(one[0, 0].sigmoid().cpu().numpy(), Scale(0, 1, "gray"), stages, smooth=True))
+            stages = "stage 2 alone" if count == 1 else f"stage {count + 1} added"
+            rows[1].append(
+                heat(one[0, 0].sigmoid().cpu().numpy(), Scale(0, 1, "gray", "probability"), stages, smooth=True)
+            )
         return Drawing("borders", Sheet("Borders", text, rows, labels=labels, classes=occurring))
     every: Tensor = scores.border[0].sigmoid()
-    scale = Scale(0, 1, "gray")
+    scale = Scale(0, 1, "gray", "probability")
     rows.append([heat(every[one].cpu().numpy(), scale, labels.classes[one], smooth=True) for one in subject.classes])
     text = "How probable a border of each class is, by the sum of all stages of the Border Network."
     return Drawing("borders", Sheet("Borders", text, rows, labels=labels, classes=occurring))
@@ -115,14 +118,11 @@ def stages(subject: Subject) -> Drawing:
     classes = [one[0].argmax(dim=0).to(torch.uint8).cpu().numpy() for one in maps]
     cells = []
     for stage, found, before in zip(STAGES, classes, [None, *classes], strict=False):
-        note = f"{found.shape[1]}x{found.shape[0]}"
+        note = f"{found.shape[1]}x{found.shape[0]} cells"
         if before is not None:
-            enlarged = torch.nn.functional.interpolate(
-                torch.from_numpy(before)[None, None].float(), size=found.shape, mode="nearest-exact"
-            )[0, 0]
-            note += f", {100 * float((enlarged.numpy() != found).mean()):.1f} % changed"
-        cells.append(class_map(found, subject.labels, f"stage {stage}", note))
-    text = f"From coarse to fine: the classes that each stage says by {last}."
+            note += f", {100 * float((stretched(before, found.shape) != found).mean()):.1f} % changed"
+        cells.append(class_map(stretched(found, subject.pixels.shape), subject.labels, f"stage {stage}", note))
+    text = f"From coarse to fine: what each stage predicts by {last}."
     rows = [[Cell(subject.pixels, "picture", smooth=True), *cells[:2]], cells[2:]]
     if subject.target is not None:
         rows[1].append(class_map(subject.target, subject.labels, "label"))

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
 from segue.apply import open_run_split
 from segue.data.source import classes_of, read_raw_mask
 from segue.explain.drawing import CannotDraw
-from segue.explain.sheet import draw
+from segue.explain.sheet import Sheet, draw
 from segue.explain.subject import Wishes, prepare
 from segue.explain.table import Explainer, explainers_of
 from segue.labels import Labels
 from segue.model import Model, as_pixels, load
 from segue.report.canvas import save_png
 from segue.report.page import facts, figure, section, write_page
+from segue.report.text import escaped
 
 PAGE = "explain.html"
 
@@ -75,18 +77,26 @@ def explain(
         path = place / f"{drawing.name}.png"
         save_png(draw(drawing.sheet), path)
         pictures[drawing.name] = path
-        sections.append(section(drawing.sheet.title, figure(drawing.sheet.title, path)))
+        sections.append(_section(drawing.sheet))
     page = place / PAGE
     paper = subject.network.paper
     known = {
         "network": f"{type(subject.network).__name__}: {paper.authors}, {paper.title}, {paper.venue} {paper.year}",
         "picture": f"{name}, {subject.size[1]}x{subject.size[0]}",
-        "seen at": f"{subject.pixels.shape[1]}x{subject.pixels.shape[0]}",
+        **({"seen at": f"{subject.pixels.shape[1]}x{subject.pixels.shape[0]}"} if subject.seen_at else {}),
         **{f"not drawn: {key}": reason for key, reason in left_out.items()},
     }
     title = f"Inside {folder.name if folder else 'a network'}: {name}"
     write_page(page, title, [section("", facts(known)), *sections])
     return Explained(page, pictures, left_out)
+
+
+def _section(sheet: Sheet) -> str:
+    """A sheet on the page: its title and text are the page's own, which wrap on a narrow screen and can be read out."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "sheet.png"
+        save_png(draw(replace(sheet, title="", text="")), path)
+        return section(sheet.title, f'<p class="hint">{escaped(sheet.text)}</p>\n{figure(sheet.title, path)}')
 
 
 def _chosen(model: Model, only: Sequence[str]) -> list[Explainer]:

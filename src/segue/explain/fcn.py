@@ -6,12 +6,11 @@ from contextlib import ExitStack
 
 import torch
 
-from segue.explain.changes import CHANGED, classes_of, step_rows
+from segue.explain.changes import change_legend, classes_of, step_rows
 from segue.explain.drawing import Drawing
 from segue.explain.sheet import Sheet
 from segue.explain.subject import Subject
 from segue.explain.taps import replaced
-from segue.pictures import MISS
 
 SKIPS = (("score_pool4", 16), ("score_pool3", 8))
 """The layers that score a finer map, and its stride, coarse to fine."""
@@ -31,8 +30,7 @@ def skips(subject: Subject) -> Drawing:
             names.append(f"stride {known[count - 1][1]}\nadded")
     text = (
         "The same network with the scores of its finer maps set to zero, and added one after the other: scores are "
-        "sums, so this is what each map contributes. The last row is the network's own answer; orange is what a map "
-        "changed."
+        "sums, so this is what each map contributes. The last row is the network's own answer."
     )
     sheet = Sheet(
         "Stride 32, 16 and 8",
@@ -41,6 +39,6 @@ def skips(subject: Subject) -> Drawing:
         names,
         labels=subject.labels,
         classes=subject.occurring(*found),
-        extra=((CHANGED if subject.target is None else f"{CHANGED}, or wrong", MISS),),
+        extra=change_legend(subject, errors_too=True),
     )
     return Drawing("skips", sheet)

@@ -115,11 +115,11 @@ def grad_cam_drawing(subject: Subject) -> Drawing:
         mask = torch.nn.functional.adaptive_max_pool2d(torch.from_numpy(where)[None].float(), inputs.shape[-2:])[0] > 0
         cells = []
         for layer, activation in zip(layers, grad_cam(subject.network, inputs, label, mask, layers), strict=True):
-            title = f"what {layer[1:]} scores" if layer.startswith(">") else layer
+            title = f"input of {layer[1:]}" if layer.startswith(">") else layer
             if activation is None:
                 cells.append(Cell(np.full((height, width, 3), 236, np.uint8), title, "the scores do not depend on it"))
                 continue
-            scale = Scale(0, 1, "viridis")
+            scale = Scale(0, 1, "viridis", "share of its maximum")
             picture = on_picture(subject, activation.cpu().numpy(), scale)
             cells.append(Cell(picture, title, f"{activation.shape[1]}x{activation.shape[0]} cells", scale, smooth=True))
         rows.append(cells)
@@ -129,4 +129,4 @@ def grad_cam_drawing(subject: Subject) -> Drawing:
         "scores over the pixels that are predicted as it would rise with them. Bright is much; each picture for "
         f"itself. {note}"
     )
-    return Drawing("grad_cam", Sheet("Class activation (Grad-CAM)", text, rows, names))
+    return Drawing("grad_cam", Sheet("Class activation (Grad-CAM)", text, rows, names, widest=480))

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from segue.explain.anyone import on_picture
-from segue.explain.changes import CHANGED, changed, classes_of
+from segue.explain.changes import change_legend, changed, classes_of
 from segue.explain.colouring import Scale, signed_scale
 from segue.explain.drawing import CannotDraw, Drawing
 from segue.explain.plots import axes_picture, scatter
@@ -20,11 +20,12 @@ from segue.explain.taps import parts, watched
 from segue.history import kept
 from segue.labels import IGNORE
 from segue.models.mcibi import MCIBI, BeyondImage, ClassMemory
-from segue.pictures import MISS
 
 SHOWN_WEIGHTS = 6  # classes whose weights are shown
 PER_CLASS = 80  # pixels of each class that t-SNE places
 SEED = 0
+NUMBERED = 12  # classes whose similarities are written as numbers
+PLOT = (6.0, 5.2)  # inches
 
 
 def similarity(rows: Tensor) -> Tensor:
@@ -75,8 +76,13 @@ def _matrix(cosines: np.ndarray, names: tuple[str, ...]) -> Cell:
         axes.set_xticks(list(ticks), [names[at] for at in ticks], rotation=90)  # type: ignore[attr-defined]
         axes.set_yticks(list(ticks), [names[at] for at in ticks])  # type: ignore[attr-defined]
         axes.get_figure().colorbar(image, ax=axes, shrink=0.7, label="cosine")  # type: ignore[attr-defined]
+        if len(names) <= NUMBERED:
+            for row, column in zip(*np.nonzero(np.isfinite(cosines)), strict=True):
+                value = cosines[row, column]
+                colour = "white" if abs(value) > 0.6 else "black"
+                axes.text(column, row, f"{value:.2f}", ha="center", va="center", color=colour, fontsize=7)  # type: ignore[attr-defined]
 
-    return Cell(axes_picture(plot, (7.4, 6.4)), "similarity of the rows", smooth=True)
+    return Cell(axes_picture(plot, PLOT), "similarity of the rows", smooth=True)
 
 
 def _drift(history: list[tuple[int, Tensor]], subject: Subject) -> Cell:
@@ -93,7 +99,7 @@ def _drift(history: list[tuple[int, Tensor]], subject: Subject) -> Cell:
         axes.set_ylabel("1 - cosine with the last row")  # type: ignore[attr-defined]
         axes.legend(fontsize=8, ncols=1 + len(subject.labels.classes) // 16)  # type: ignore[attr-defined]
 
-    return Cell(axes_picture(plot, (7.4, 6.4)), "drift over training", smooth=True)
+    return Cell(axes_picture(plot, PLOT), "drift over training", smooth=True)
 
 
 def class_weights(subject: Subject) -> Drawing:
@@ -108,7 +114,7 @@ def class_weights(subject: Subject) -> Drawing:
     chosen = subject.classes if subject.wishes.classes else sorted(order)
     cells = [Cell(subject.pixels, "picture", smooth=True)]
     cells.append(class_map(weights.argmax(dim=0).to(torch.uint8).cpu().numpy(), labels, "first segmentation"))
-    scale = Scale(0, 1, "viridis")
+    scale = Scale(0, 1, "viridis", "weight")
     for label in chosen:
         shares = weights[label].cpu().numpy()
         note = f"{100 * float(shares.mean()):.0f} % over all places"
@@ -136,7 +142,7 @@ def added(subject: Subject) -> Drawing:
     without = classes_of(empty[None])
     predicted = torch.from_numpy(subject.predicted.astype(np.int64)).to(empty.device)[None]
     gain = (subject.probabilities.gather(0, predicted) - empty.gather(0, predicted))[0].cpu().numpy()
-    scale = signed_scale(gain, "more probable")
+    scale = signed_scale(gain, "change of probability")
     cells = [
         class_map(without, subject.labels, "memory emptied"),
         class_map(subject.predicted, subject.labels, "with its memory"),
@@ -150,10 +156,10 @@ def added(subject: Subject) -> Drawing:
     sheet = Sheet(
         "What the memory adds",
         text,
-        [cells[:2], cells[2:]],
+        [cells],
         labels=subject.labels,
         classes=subject.occurring(without, subject.predicted),
-        extra=((CHANGED, MISS),),
+        extra=change_legend(subject),
     )
     return Drawing("memory_adds", sheet)
 
@@ -170,7 +176,7 @@ def embedding(subject: Subject) -> Drawing:
     truth = subject.target if subject.target is not None else subject.predicted
     places, classes = sample_places(truth, (before.shape[-2], before.shape[-1]))
     cells = []
-    for name, maps in (("before: R", before), ("after: what is classified", after)):
+    for name, maps in (("before the memory (R)", before), ("after it (what is classified)", after)):
         points = tsne(maps.flatten(1).T[places].cpu().numpy())
         cells.append(Cell(scatter(points, classes, subject.labels), name, smooth=True))
     known = "label" if subject.target is not None else "prediction"

@@ -37,7 +37,6 @@ def scatter(points: np.ndarray, classes: Sequence[int], labels: Labels) -> np.nd
     def plot(axes: Axes) -> None:
         colours = np.array(labels.palette)[list(classes)] / 255
         axes.scatter(points[:, 0], points[:, 1], c=colours, s=22, edgecolors="#444444", linewidths=0.4)
-        axes.set_xticks([])
-        axes.set_yticks([])
+        axes.set_axis_off()
 
     return axes_picture(plot, (7.0, 6.0))

@@ -23,7 +23,6 @@ from segue.models import unknown as unknown_name
 from segue.report.canvas import save_png
 
 CLASSES = 2  # of a network by its name: they change nothing of what is seen
-CLASSES = 2  # of a network by its name: they change nothing of what is seen
 PARTS = (0.5, 0.95)  # shares of the gradient whose squares are told
 
 
@@ -112,16 +111,17 @@ def field_cell(subject: Subject, point: Point) -> tuple[Cell, str]:
     )
     found = effective_field(subject.network, inputs, row, column)
     last = trace(subject.network, subject.network.in_channels)
-    scale = Scale(-4, 0, "viridis", "log10")
+    scale = Scale(-4, 0, "viridis", "log10 of the share of the largest")
     level = np.log10(np.maximum(found.share / found.share.max(), 1e-4))
     boxes = [_box(found, found.side(part), part != PARTS[-1]) for part in PARTS]
-    sides = ", ".join(f"{found.side(part)} hold {100 * part:.0f} %" for part in PARTS)
+    sides = ", ".join(f"{100 * part:.0f} % within {found.side(part)}" for part in PARTS)
+    most = f"{_number(last.rows.size)} can be seen" if last.bounded else "all can be seen"
     if last.bounded:
         boxes.append(_box(found, last.rows.size, True))
     cell = Cell(
         on_picture(subject, level, scale),
         subject.named(point),
-        f"pixels along a side: {sides}; can be seen: {_number(last.rows.size)}",
+        f"{sides} pixels; {most}",
         scale,
         smooth=True,
         marks=subject.marks([point]),

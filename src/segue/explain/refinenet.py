@@ -5,13 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from segue.explain.changes import CHANGED, step_rows
+from segue.explain.changes import change_legend, step_rows
 from segue.explain.drawing import Drawing
 from segue.explain.sheet import Sheet
 from segue.explain.subject import Subject
 from segue.explain.taps import parts, replaced
 from segue.models.refinenet import Cascade
-from segue.pictures import MISS
 
 STRIDES = (4, 8, 16, 32)
 
@@ -44,11 +43,10 @@ def cascade_drawing(subject: Subject) -> Drawing:
     for count in range(1, len(cascade.groups) + 1):
         found.append(with_first_blocks(subject, cascade, count).to(torch.uint8).cpu().numpy())
         strides = ", ".join(str(STRIDES[stage]) for stage in cascade.groups[count - 1])
-        names.append(f"block {count}\nwith stride {strides}")
+        names.append(f"RefineNet-{len(cascade.groups) - count + 1}\nhears stride {strides}")
     text = (
-        "From coarse to fine: the classes when a block and those before it hear the backbone, and the later ones only "
-        "pass on what comes from below, their own maps being zero. The last row is the network's own answer; orange is "
-        "what a block changed."
+        "From coarse to fine: what is predicted when a block and those before it hear the backbone, and the later ones "
+        "only pass on what comes from below, their own maps being zero. The last row is the network's own answer."
     )
     rows = step_rows(subject, found)
     sheet = Sheet(
@@ -58,6 +56,6 @@ def cascade_drawing(subject: Subject) -> Drawing:
         names,
         labels=subject.labels,
         classes=subject.occurring(*found),
-        extra=((CHANGED if subject.target is None else f"{CHANGED}, or wrong", MISS),),
+        extra=change_legend(subject, errors_too=True),
     )
     return Drawing("cascade", sheet)

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from segue.explain.changes import opening
 from segue.explain.colouring import scale_of
 from segue.explain.drawing import Drawing
 from segue.explain.sheet import Cell, Sheet, heat
@@ -15,7 +16,7 @@ from segue.explain.subject import Subject
 from segue.models.segnet import SegNet, SegNetBasic, unpool
 
 CORNERS = (
-    ("upper left", (0, 114, 178)),
+    ("maximum upper left", (0, 114, 178)),
     ("upper right", (230, 159, 0)),
     ("lower left", (0, 158, 115)),
     ("lower right", (204, 121, 167)),
@@ -31,7 +32,7 @@ def places_in_windows(indices: Tensor, size: tuple[int, int]) -> Tensor:
 def unpooling(subject: Subject) -> Drawing:
     """One channel on its way down and up again, at each stage."""
     network = cast("SegNet | SegNetBasic", subject.network)
-    names, rows = [], []
+    names, rows = ["the picture"], [opening(subject, subject.predicted)]
     with torch.inference_mode():
         encoded = network.encode(subject.inputs)
         maps = encoded.maps
@@ -44,14 +45,16 @@ def unpooling(subject: Subject) -> Drawing:
             corners = places_in_windows(indices[0, channel], size).cpu().numpy()
             dense = decoders[count - 1 - stage](restored)
             after = int(dense[0].flatten(1).var(dim=1).argmax())
-            shown = _numbers(restored[0, channel])
-            scale = scale_of(shown[shown != 0] if (shown != 0).any() else shown, rim=0.01)
+            one = slice(channel, channel + 1)
+            put = unpool(torch.ones_like(maps[:, one]), indices[:, one], size)[0, 0].bool()
+            scale = scale_of(_numbers(maps[0, channel]), unit="activation", rim=0.01)
+            shown = np.where(put.cpu().numpy(), _numbers(restored[0, channel]), np.nan)
             table = np.array([colour for _, colour in CORNERS], dtype=np.uint8)
             rows.append(
                 [
                     heat(_numbers(maps[0, channel]), scale, "comes in", f"{maps.shape[-1]}x{maps.shape[-2]}"),
                     Cell(table[corners], "remembered place", "of each maximum"),
-                    heat(shown, scale, "unpooled", f"{size[1]}x{size[0]}, zero between"),
+                    heat(shown, scale, "unpooled", f"{size[1]}x{size[0]}, white: zero"),
                     _filled(_numbers(dense[0, after]), after),
                 ]
             )
@@ -62,7 +65,15 @@ def unpooling(subject: Subject) -> Drawing:
         "in its 2x2 window the encoder's pooling had the maximum, the values put back there with zeros around them, "
         "and what the stage's convolutions fill in (their own most varied channel)."
     )
-    sheet = Sheet("Pooling indices and unpooling", text, rows, names, extra=CORNERS)
+    sheet = Sheet(
+        "Pooling indices and unpooling",
+        text,
+        rows,
+        names,
+        labels=subject.labels,
+        classes=subject.occurring(subject.predicted, subject.target),
+        extra=CORNERS,
+    )
     return Drawing("unpooling", sheet)
 
 
@@ -71,7 +82,7 @@ def _numbers(maps: Tensor) -> np.ndarray:
 
 
 def _filled(values: np.ndarray, channel: int) -> Cell:
-    return heat(values, scale_of(values, rim=0.01), "filled in", f"channel {channel + 1}")
+    return heat(values, scale_of(values, unit="activation", rim=0.01), "filled in", f"channel {channel + 1}")
 
 
 def _decoders(network: SegNet | SegNetBasic) -> list[torch.nn.Module]:

@@ -12,12 +12,13 @@ from PIL import Image, ImageDraw
 from segue.explain.colouring import Scale, coloured
 from segue.labels import IGNORE, Colour, Labels
 from segue.pictures import MISS, fitted, hatching, resized, thinned
-from segue.report.canvas import INK, PAPER, QUIET, RULE, Canvas, shortened, typeface
+from segue.report.canvas import INK, PAPER, QUIET, RULE, Canvas, typeface
 
 WIDTH = 1680
 MARGIN, GAP = 32, 18
-TITLE, TEXT, SMALL = 30, 20, 18
-BAR = 14  # pixels that a colour scale is high
+TITLE, TEXT, SMALL, UNIT = 30, 20, 18, 16
+TITLE_LINE, NOTE_LINE = 27, 24  # pixels from one line to the next
+BAR, FOOT = 14, 54  # pixels that a colour scale is high, alone and with its numbers
 TALLEST, WIDEST = 560, 640  # of a single picture
 BESIDE = 220  # pixels for the names of rows
 
@@ -102,10 +103,10 @@ def draw(sheet: Sheet) -> Image.Image:
     page = max(760, 2 * MARGIN + beside + columns * width + (columns - 1) * GAP)
     lines = _wrapped(sheet.text, page - 2 * MARGIN, TEXT)
     sizes = [max(fitted(cell.picture.shape[:2], (TALLEST, width))[0] for cell in row) for row in sheet.rows]
-    heads = [_head(row) for row in sheet.rows]
-    feet = [44 if any(cell.scale for cell in row) else 10 for row in sheet.rows]
+    heads = [_head(row, width) for row in sheet.rows]
+    feet = [FOOT if any(cell.scale for cell in row) else 10 for row in sheet.rows]
     legend = _legend_lines(sheet, page - 2 * MARGIN)
-    top = MARGIN + 46 + 28 * len(lines) + 12
+    top = MARGIN + (46 if sheet.title else 0) + 28 * len(lines) + 12
     height = top + sum(map(sum, zip(sizes, heads, feet, strict=True))) + GAP * len(sizes) + 34 * len(legend) + MARGIN
     canvas = Canvas(page, height)
     canvas.text(MARGIN, MARGIN + 16, sheet.title, size=TITLE, bold=True, width=page - 2 * MARGIN)
@@ -122,14 +123,20 @@ def draw(sheet: Sheet) -> Image.Image:
     return canvas.image
 
 
-def _head(row: Sequence[Cell]) -> int:
-    """Pixels above the pictures of a row."""
-    return (30 if any(cell.title for cell in row) else 0) + (26 if any(cell.note for cell in row) else 0)
+def _head(row: Sequence[Cell], width: int) -> int:
+    """Pixels above the pictures of a row, each so wide."""
+    titles, notes = (max(map(len, lines)) for lines in zip(*(_head_lines(cell, width) for cell in row), strict=True))
+    return TITLE_LINE * titles + NOTE_LINE * notes + (4 if titles or notes else 0)
 
 
-def _wrapped(text: str, width: int, size: int) -> list[str]:
+def _head_lines(cell: Cell, width: int) -> tuple[list[str], list[str]]:
+    """The lines of a cell's title and of its note."""
+    return _wrapped(cell.title, width, TEXT, bold=True), _wrapped(cell.note, width, SMALL)
+
+
+def _wrapped(text: str, width: int, size: int, *, bold: bool = False) -> list[str]:
     """Text in lines of at most so many pixels; a longer word stands alone."""
-    font, lines = typeface(size, bold=True), []  # bold is the wider one
+    font, lines = typeface(size, bold), []
     for part in text.splitlines():
         line = ""
         for word in part.split():
@@ -144,7 +151,7 @@ def _wrapped(text: str, width: int, size: int) -> list[str]:
 
 
 def _row_name(canvas: Canvas, name: str, middle: float, width: int) -> None:
-    lines = _wrapped(name, width, TEXT)
+    lines = _wrapped(name, width, TEXT, bold=True)
     for index, line in enumerate(lines):
         at = middle + 26 * (index - (len(lines) - 1) / 2)
         canvas.text(MARGIN, at, line, size=TEXT, width=width, bold=index == 0)
@@ -153,10 +160,12 @@ def _row_name(canvas: Canvas, name: str, middle: float, width: int) -> None:
 def _draw_cell(canvas: Canvas, cell: Cell, place: tuple[int, int, int, int, int]) -> None:
     """place: left, top, width, pixels of the head, and pixels of the row's highest picture."""
     left, top, width, head, row_height = place
-    if cell.title:
-        canvas.text(left, top + 12, cell.title, size=TEXT, bold=True, width=width)
-    if cell.note:
-        canvas.text(left, top + 40, cell.note, size=SMALL, colour=QUIET, width=width)
+    titles, notes = _head_lines(cell, width)
+    for index, line in enumerate(titles):
+        canvas.text(left, top + 12 + TITLE_LINE * index, line, size=TEXT, bold=True, width=width)
+    for index, line in enumerate(notes):
+        middle = top + 12 + TITLE_LINE * len(titles) + NOTE_LINE * index
+        canvas.text(left, middle, line, size=SMALL, colour=QUIET, width=width)
     size = fitted(cell.picture.shape[:2], (row_height, width))
     upper = top + head
     picture = resized(thinned(cell.picture, size) if not cell.smooth else cell.picture, size, smooth=cell.smooth)
@@ -206,24 +215,24 @@ def _draw_box(picture: Image.Image, box: Box) -> None:
 
 
 def _draw_scale(canvas: Canvas, scale: Scale, left: int, top: int, width: int) -> None:
+    """A bar as wide as its picture; below it the numbers of its ends, and the unit between them."""
+    ramp = coloured(np.linspace(scale.low, scale.high, width)[None], scale).repeat(BAR, axis=0)
+    canvas.image.paste(Image.fromarray(ramp), (left, top))
+    canvas.draw.rectangle((left, top, left + width - 1, top + BAR - 1), outline=RULE)
+    middle, font = top + BAR + 13, typeface(UNIT)
     low, high = number(scale.low), number(scale.high)
-    font = typeface(16)
-    before, after = font.getlength(low) + 8, font.getlength(high) + 8
-    unit = shortened(scale.unit, max(0, width * 0.5), font)
-    if unit:
-        after += font.getlength(unit) + 8
-    length = max(24, round(width - before - after))
-    ramp = coloured(np.linspace(scale.low, scale.high, length)[None], scale).repeat(BAR, axis=0)
-    canvas.image.paste(Image.fromarray(ramp), (left + round(before), top))
-    canvas.text(left, top + BAR / 2, low, size=16, colour=QUIET)
-    canvas.text(left + before + length + 8, top + BAR / 2, f"{high}  {unit}".rstrip(), size=16, colour=QUIET)
+    ends = max(font.getlength(low), font.getlength(high)) + 8
+    canvas.text(left, middle, low, size=UNIT, colour=QUIET)
+    canvas.text(left + width, middle, high, size=UNIT, colour=QUIET, anchor="rm")
+    room = max(0.0, width - 2 * ends)
+    canvas.text(left + width / 2, middle, scale.unit, size=UNIT, colour=QUIET, width=room, anchor="mm")
 
 
 def number(value: float) -> str:
     """A number in as few letters as tell it."""
-    if value == 0 or 0.01 <= abs(value) < 1000:
+    if value == 0 or 0.1 <= abs(value) < 1000:
         return f"{value:.2f}".rstrip("0").rstrip(".")
-    return f"{value:.1e}"
+    return f"{value:.2g}".replace("e-0", "e-").replace("e+0", "e")
 
 
 Entry = tuple[str, Colour | None]

@@ -108,9 +108,9 @@ class Subject:
         """The classes asked for, or the largest ones. Raises ValueError for one that is not there."""
         return [self._class(name) for name in self.wishes.classes] or self._largest(SHOWN_CLASSES)
 
-    def occurring(self, *maps: np.ndarray) -> list[int]:
-        """The classes that occur in these maps, or in the prediction, in their order."""
-        found = np.unique(np.concatenate([one.reshape(-1) for one in maps or (self.predicted,)]))
+    def occurring(self, *maps: np.ndarray | None) -> list[int]:
+        """The classes that occur in these maps, or in the prediction, in their order; None is no map."""
+        found = np.unique(np.concatenate([one.reshape(-1) for one in maps or (self.predicted,) if one is not None]))
         return [int(label) for label in found if label != IGNORE]
 
     def marks(self, points: Sequence[Point] | None = None) -> list[Mark]:
@@ -123,7 +123,7 @@ class Subject:
 
     def named(self, point: Point) -> str:
         """A point with the class that is predicted there."""
-        return f"{point.name}: {self.labels.classes[self.predicted[point.y, point.x]]}"
+        return f"point {point.name}: {self.labels.classes[self.predicted[point.y, point.x]]}"
 
     def layer(self, name: str) -> nn.Module:
         """A module by its dotted name. Raises ValueError for a name that is not there."""
