@@ -39,7 +39,11 @@ class AnomaliesFound:
     def lines(self) -> str:
         """As text."""
         words = "\n".join(f"{name}: {value}" for name, value in self.facts.items())
-        return f"{words}\n\n{report.text_lines(report.anomaly_table(self.rows))}\nopen {self.folder / 'anomalies.html'}"
+        together, alone = report.anomaly_table(self.rows), report.anomaly_table(self.rows, report.ALONE)
+        return (
+            f"{words}\n\n{report.text_lines(together)}\n\neach picture alone, the mean\n{report.text_lines(alone)}\n\n"
+            f"open {self.folder / 'anomalies.html'}"
+        )
 
 
 def evaluate_anomalies(
@@ -93,7 +97,7 @@ def evaluate_anomalies(
     facts = facts_of(found, tally)
     samples = looks.samples(tally)
     line.finish()
-    write_anomalies(rows, facts, tally, samples, folder)
+    write_anomalies(rows, facts, tally, samples, Path(run).resolve().name, folder)
     return AnomaliesFound(rows, facts, folder)
 
 

@@ -14,6 +14,11 @@ from segue.assessment.looking import Tally
 from segue.files import write_json, write_text
 from segue.metrics import Detection, detection_curves, summarise, summarise_components
 
+SCORES = (
+    "All pixels in one ranking. ± is what counting scores in bins may have changed. sIoU, PPV and F1* are of "
+    "components, at the threshold of the best F1 of pixels."
+)
+
 
 def score_row(name: str, one: Detection, tally: Tally) -> dict[str, object]:
     """A score's line of the table."""
@@ -23,7 +28,7 @@ def score_row(name: str, one: Detection, tally: Tally) -> dict[str, object]:
         row |= {key: measure.value, f"{key}_low": measure.low, f"{key}_high": measure.high}
     alone = torch.tensor([tally.pictures[picture][1][name] for picture in sorted(tally.pictures)], dtype=torch.float64)
     means = alone.nanmean(dim=0).tolist()
-    row |= dict(zip(("mean_auroc", "mean_ap", "mean_fpr95"), means, strict=True))
+    row |= dict(zip(report.ALONE, means, strict=True))
     row |= {"threshold": one.threshold, "best_f1": one.best_f1}
     overlaps = tally.components.get(name)
     if overlaps is not None:
@@ -51,13 +56,14 @@ def write_anomalies(
     facts: Mapping[str, object],
     tally: Tally,
     samples: Sequence[report.ScoreMap],
+    name: str,
     folder: Path,
 ) -> None:
-    """Write everything into the folder, each file in one stroke."""
+    """Write everything into the folder, each file in one stroke. name: of the run."""
     folder.mkdir(parents=True, exist_ok=True)
-    cells = report.anomaly_table(rows)
+    tables = report.anomaly_table(rows), report.anomaly_table(rows, report.ALONE)
     write_text(folder / "scores.csv", to_csv(rows))
-    write_text(folder / "scores.md", report.markdown_lines(cells))
+    write_text(folder / "scores.md", "\n".join(report.markdown_lines(cells) for cells in tables))
     write_json(folder / "scores.json", {**facts, "scores": list(rows)})
     write_text(folder / "pictures.csv", to_csv(_picture_rows(tally)))
     curves = {name: detection_curves(counts) for name, counts in tally.counts.items()}
@@ -70,10 +76,11 @@ def write_anomalies(
     report.score_maps_picture(samples, folder / "maps.png")
     report.write_page(
         folder / "anomalies.html",
-        f"{folder.name}: anomalies",
+        f"{name}: anomalies on {folder.name}",
         [
             report.section("", report.facts(facts)),
-            report.section("Scores", report.html_lines(cells)),
+            report.section("Scores, %", f'<p class="hint">{SCORES}</p>{report.html_lines(tables[0])}'),
+            report.section("Each picture alone, the mean, %", report.html_lines(tables[1])),
             report.section("Curves", report.figure("Curves", folder / "curves.png")),
             report.section("Where", report.figure("Scores of the pictures with most anomalies", folder / "maps.png")),
         ],

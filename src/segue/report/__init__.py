@@ -4,7 +4,7 @@ Every function takes plain data and writes one file, or returns text. The same d
 a white ground of their own, so that they read the same on a light page and on a dark one.
 """
 
-from segue.report.anomalies import BOUNDED, ScoreMap, anomaly_table, detection_picture, score_maps_picture
+from segue.report.anomalies import ALONE, BOUNDED, ScoreMap, anomaly_table, detection_picture, score_maps_picture
 from segue.report.calibration import Reliability, calibration_picture, trimap_picture
 from segue.report.cells import html_lines, markdown_lines, text_lines
 from segue.report.classes import labels_picture
@@ -21,6 +21,7 @@ from segue.report.text import escaped
 from segue.report.thumbnails import Thumbnail, side_for, thumbnail
 
 __all__ = [
+    "ALONE",
     "BOUNDED",
     "EVALUATION_PAGE",
     "MEASURES",

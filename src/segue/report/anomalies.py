@@ -15,20 +15,13 @@ from segue.labels import IGNORE
 from segue.pictures import fitted, resized, thinned
 from segue.report.canvas import QUIET, RULE, Canvas
 from segue.report.measures import as_number, in_percent
-from segue.report.plotting import COLOURS, drawn, named, quieted
+from segue.report.plotting import COLOURS, drawn, named, percentages, quieted
 
-COLUMNS = {
-    "auroc": "AUROC",
-    "ap": "AP",
-    "fpr95": "FPR95",
-    "mean_auroc": "AUROC per picture",
-    "mean_ap": "AP per picture",
-    "mean_fpr95": "FPR95 per picture",
-    "siou": "sIoU",
-    "ppv": "PPV",
-    "f1_star": "F1*",
-}
+COLUMNS = {"auroc": "AUROC", "ap": "AP", "fpr95": "FPR95", "siou": "sIoU", "ppv": "PPV", "f1_star": "F1*"}
 """Keys of a score's row -> headings; between 0 and 1, shown in per cent."""
+
+ALONE = {"mean_auroc": "AUROC", "mean_ap": "AP", "mean_fpr95": "FPR95"}
+"""The same of the means of the measures of single pictures."""
 
 BOUNDED = ("auroc", "ap", "fpr95")
 """Measures that come with what binning the scores may have changed, as KEY_low and KEY_high."""
@@ -48,10 +41,10 @@ class ScoreMap:
     ranks: Mapping[str, np.ndarray]
 
 
-def anomaly_table(rows: Sequence[Mapping[str, object]]) -> list[list[str]]:
-    """The heading and a line for each score, as cells of text, in per cent."""
-    shown = [key for key in COLUMNS if any(not math.isnan(as_number(row.get(key))) for row in rows)]
-    lines = [["score", *(COLUMNS[key] for key in shown)]]
+def anomaly_table(rows: Sequence[Mapping[str, object]], columns: Mapping[str, str] = COLUMNS) -> list[list[str]]:
+    """The heading and a line for each score, as cells of text, in per cent; columns that no score has are left out."""
+    shown = [key for key in columns if any(not math.isnan(as_number(row.get(key))) for row in rows)]
+    lines = [["score", *(columns[key] for key in shown)]]
     for row in rows:
         lines.append([str(row["score"]), *(_cell(row, key) for key in shown)])
     return lines
@@ -71,24 +64,34 @@ def detection_picture(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], chanc
     curves: name -> (n, 2) of (false-positive rate, recall), and (m, 2) of (recall, precision). chance: the anomalies'
     share of pixels, which is the precision of guessing.
     """
-    with drawn(path, 11, 4.8) as figure:
-        roc, precision = (figure.add_axes((left, 0.13, 0.4, 0.75)) for left in (0.06, 0.55))
+    lines = -(-len(curves) // LEGEND_COLUMNS)
+    height = 4.6 + 0.25 * lines
+    low = (0.6 + 0.25 * lines) / height
+    with drawn(path, 11, height) as figure:
+        roc, precision = (figure.add_axes((left, low, 0.4, 0.92 - low)) for left in (0.06, 0.55))
         quieted(roc, "recall over false alarms")
-        named(roc, "share of the rest called anomalous", "share of anomalies found")
+        named(roc, "share of the rest called anomalous, %", "share of anomalies found, %")
         quieted(precision, "precision over recall")
-        named(precision, "share of anomalies found", "share of what is called anomalous that is")
+        named(precision, "share of anomalies found, %", "share of what is called anomalous that is, %")
         roc.plot([0, 1], [0, 1], "--", color=QUIET_LINE, linewidth=0.8)
         precision.plot([0, 1], [chance, chance], "--", color=QUIET_LINE, linewidth=0.8)
         for index, (name, (first, second)) in enumerate(curves.items()):
             colour, dash = COLOURS[index % len(COLOURS)], ("-", "--")[index // len(COLOURS) % 2]
             roc.plot(first[:, 0], first[:, 1], dash, color=colour, linewidth=1.4, label=name)
             precision.plot(second[:, 0], second[:, 1], dash, color=colour, linewidth=1.4)
-        for axes in (roc, precision):
+        # The first few pixels, be they right or wrong, do not decide on the scale.
+        highest = max(
+            [chance, *(float(second[second[:, 0] > 0.02, 1].max(initial=0)) for _, second in curves.values())]
+        )
+        for axes, top in ((roc, 1.0), (precision, min(1.0, 1.2 * highest))):
             axes.set_xlim(0, 1)
-            axes.set_ylim(0, 1.01)
-        roc.legend(loc="lower right", fontsize=8, frameon=False)
+            axes.set_ylim(0, 1.01 * top)
+            percentages(axes.xaxis, axes.yaxis)
+        handles, names = roc.get_legend_handles_labels()
+        figure.legend(handles, names, loc="lower center", ncols=LEGEND_COLUMNS, fontsize=8, frameon=False)
 
 
+LEGEND_COLUMNS = 5
 QUIET_LINE = "#8a8e96"
 WIDTH, HEIGHT = 300, 260  # the box that each picture is fitted into
 
@@ -139,11 +142,11 @@ def _anomalies(target: np.ndarray, size: tuple[int, int]) -> Image.Image:
 
 def _key(canvas: Canvas, left: int, middle: int) -> None:
     canvas.text(left, middle, "score among the highest", size=20, colour=QUIET)
-    start = left + 250
+    start = left + 270
     for step in range(240):
         rank = 1 - 10 ** (-1 - 2 * step / 239)
         colour = tuple(int(channel) for channel in _heat(np.array([[rank]]))[0, 0])
         canvas.draw.line((start + step, middle - 10, start + step, middle + 10), fill=colour)
     for place, text in ((0, "10 %"), (120, "1 %"), (240, "0.1 %")):
         canvas.text(start + place, middle + 24, text, size=16, colour=QUIET, anchor="mm")
-    canvas.text(start + 290, middle, "anomalies white, ignored pixels grey", size=20, colour=QUIET)
+    canvas.text(start + 300, middle, "anomalies white, ignored pixels grey", size=20, colour=QUIET)

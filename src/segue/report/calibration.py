@@ -9,11 +9,10 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter
 
 from segue.labels import Colour
 from segue.report.canvas import shortened, typeface
-from segue.report.plotting import COLOURS, INK, LINE, QUIET, drawn, named, quieted
+from segue.report.plotting import COLOURS, INK, LINE, QUIET, drawn, named, percentages, quieted
 
 COLUMNS = 6  # small diagrams beside each other
 MOST = 36  # classes with a diagram of their own: those of most pixels
@@ -70,7 +69,7 @@ def _large(axes: Axes, one: Reliability) -> None:
     quieted(axes, f"{one.name}: calibration error {_percent(one.error)}")
     _bars(axes, one, COLOURS[5])
     named(axes, "confidence, %", "share of hits, %")
-    _in_percent(axes, both=True)
+    percentages(axes.xaxis, axes.yaxis)
 
 
 def _histogram(axes: Axes, one: Reliability) -> None:
@@ -79,15 +78,7 @@ def _histogram(axes: Axes, one: Reliability) -> None:
     axes.bar(edges[:-1], one.shares, edges[1] * 0.92, align="edge", color=COLOURS[5], edgecolor=LINE, lw=0.4)
     axes.set_xlim(0, 1)
     named(axes, "confidence, %", "share of pixels, %")
-    _in_percent(axes, both=True)
-
-
-def _in_percent(axes: Axes, *, both: bool) -> None:
-    """Shares between 0 and 1 are written as per cent, as everywhere on the page."""
-    written = FuncFormatter(lambda share, _: f"{100 * share:g}")
-    axes.yaxis.set_major_formatter(written)
-    if both:
-        axes.xaxis.set_major_formatter(written)
+    percentages(axes.xaxis, axes.yaxis)
 
 
 def _small(axes: Axes, one: Reliability) -> None:
@@ -114,7 +105,7 @@ def trimap_picture(widths: Sequence[int], curve: np.ndarray, path: Path) -> None
             axes.plot(np.array(widths)[known], curve[known, column], "o-", color=COLOURS[column], markersize=3.5)
             axes.set_xlim(0, max(widths) + 1)
             named(axes, "pixels to each side of the border", f"{title}, %")
-            _in_percent(axes, both=False)
+            percentages(axes.yaxis)
 
 
 def _percent(value: float) -> str:

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import matplotlib.style
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 from PIL import Image
 
 from segue.report.canvas import save_png
@@ -49,3 +51,9 @@ def named(axes: Axes, horizontal: str, vertical: str) -> None:
     """What the axes are of, in small grey letters."""
     axes.set_xlabel(horizontal, fontsize=8, color=QUIET, loc="right", labelpad=2)
     axes.set_ylabel(vertical, fontsize=8, color=QUIET)
+
+
+def percentages(*sides: Axis) -> None:
+    """Shares between 0 and 1 are written as per cent, as everywhere on the pages."""
+    for side in sides:
+        side.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g}"))
