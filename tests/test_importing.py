@@ -80,15 +80,16 @@ class Evil:
 
 def test_a_file_that_would_run_code_is_refused_with_the_reason(tmp_path, capsys):
     torch.save({"weight": torch.zeros(1), "evil": Evil()}, tmp_path / "evil.pth")
-    with pytest.raises(ValueError, match=r"evil\.pth: not a file of weights that can be read without running code"):
+    with pytest.raises(ValueError, match=r"evil\.pth: not a file of .* running code .*wants to call print\)") as error:
         convert_file(tmp_path / "evil.pth")
+    assert "\n" not in str(error.value)
     assert "code has run" not in capsys.readouterr().out
 
 
 def test_foreign_tensors_and_wrong_arguments_are_one_line(tmp_path, capsys):
     torch.save({"mystery": torch.zeros(1)}, tmp_path / "m.pth")
     for words, message in (
-        ((), "no known source has tensors of these names"),
+        ((), f"{tmp_path / 'm.pth'}: no known source has tensors of these names"),
         (("--source", "nobody/nothing"), "there is no converter for 'nobody/nothing'"),
         (("--args", "os=8"), "is not JSON"),
     ):

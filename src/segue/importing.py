@@ -48,8 +48,11 @@ def convert_file(
     path = Path(file)
     state = read_state(path)
     arguments = _arguments(args)
-    found = find_source(state, source or None)
-    network = found.load(state, arguments, strict=not partly)
+    try:
+        found = find_source(state, source or None)
+        network = found.load(state, arguments, strict=not partly)
+    except ConversionError as error:
+        raise ConversionError(f"{path}: {error}") from error
     folder = Path(out) if out else path.with_suffix("")
     if folder.exists() and any(folder.iterdir() if folder.is_dir() else [folder]):
         raise ConversionError(f"{folder}: is there already; say another --out")

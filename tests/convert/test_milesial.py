@@ -40,3 +40,18 @@ def test_a_tensor_too_many_is_named():
     state = parity.load("unet").weights() | {"extra.weight": torch.zeros(1)}
     with pytest.raises(ConversionError, match=r"1 tensors without a place: extra\.weight"):
         load_reference(state)
+
+
+def test_biases_before_batch_norm_as_the_first_version_had_them():
+    fixture = parity.load("unet_bilinear")
+    state, shifted = fixture.weights(), fixture.weights()
+    for name, tensor in state.items():
+        if name.endswith("running_mean"):
+            before, index, _ = name.rsplit(".", 2)
+            bias = torch.randn(len(tensor))
+            shifted[name] = tensor + bias
+            shifted[f"{before}.{int(index) - 1}.bias"] = bias
+    images = fixture.image()[..., :33, :40]
+    with torch.no_grad():
+        expected, logits = (load_reference(one, "milesial/Pytorch-UNet")(images).logits for one in (state, shifted))
+    torch.testing.assert_close(logits, expected, rtol=1e-3, atol=1e-4)

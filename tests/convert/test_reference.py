@@ -66,6 +66,12 @@ def test_the_rest_stays_as_it_was_unless_everything_has_to_fit():
     assert network.classify.weight.any()
 
 
+def test_tensors_of_fewer_dimensions_are_an_error_in_a_line():
+    state = {"down_path.0.block.0.weight": torch.zeros(3), "last.weight": torch.zeros(2, 3, 1, 1)}
+    with pytest.raises(ConversionError, match=r"not a checkpoint of jvanvugt/pytorch-unet: .* fewer dimensions"):
+        load_reference(state | {"last.bias": torch.zeros(2)})
+
+
 ENCODER = {f"conv{index}.weight": (4, 3 if index == 1 else 4, 7, 7) for index in range(1, 5)}
 DECODER = {f"conv_decode{index}.weight": (4, 4, 7, 7) for index in range(1, 5)}
 BASIC = {**ENCODER, **DECODER, "conv_classifier.weight": (3, 4, 1, 1)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -66,11 +68,11 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             state: object = load_file(path)
         else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            with warnings.catch_warnings(action="ignore"):  # of pickles that other programs wrote
+                state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ValueError(
-            f"{path}: not a file of weights that can be read without running code from it ({reason}); "
+            f"{path}: not a file of weights that can be read without running code from it ({_why(error)}); "
             "save the tensors alone, as .safetensors"
         ) from error
     if not isinstance(state, Mapping):
@@ -79,6 +81,16 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
     if not tensors:
         raise ValueError(f"{path}: holds no tensors")
     return tensors
+
+
+def _why(error: Exception) -> str:
+    """What is wrong with a file, in a few words: PyTorch's own advice is to run the code after all."""
+    called = re.search(r"GLOBAL ([\w.]+)", str(error))
+    if called:
+        return f"it wants to call {called[1]}"
+    if isinstance(error, SafetensorError):
+        return str(error).splitlines()[0]
+    return "torch.save did not write it, or not all of it is there"
 
 
 def unwrap(checkpoint: Mapping[str, Any]) -> Mapping[str, Any]:

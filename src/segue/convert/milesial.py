@@ -23,6 +23,17 @@ def _rename(name: str) -> str:
     return name.replace("outc.conv.", "classify.")
 
 
+def _without_biases(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Convolutions before a BatchNorm had a bias at first: it only moves the mean that is subtracted next."""
+    rest = dict(state)
+    for name in state:
+        match = re.fullmatch(r"(.*double_conv\.)(\d)\.bias", name)
+        if match is not None and f"{match[1]}{match[2]}.running_mean" not in state:
+            mean = f"{match[1]}{int(match[2]) + 1}.running_mean"
+            rest[mean] = rest[mean] - rest.pop(name)
+    return rest
+
+
 def _convert(state: Mapping[str, Tensor], args: Mapping[str, Any]) -> Conversion:
     levels = 1 + sum(bool(re.fullmatch(r"down\d+\.maxpool_conv\.1\.double_conv\.0\.weight", name)) for name in state)
     widths = [state["inc.double_conv.0.weight"].shape[0]]
@@ -32,7 +43,7 @@ def _convert(state: Mapping[str, Tensor], args: Mapping[str, Any]) -> Conversion
         widths[-1] *= 2  # the coarsest level has half of its channels then
     # Checkpoints of the newer code carry the mask's values beside the tensors; the network does not compute with them.
     unused = [name for name in state if name == "mask_values"]
-    tensors = {_rename(name): tensor for name, tensor in state.items() if name not in unused}
+    tensors = {_rename(name): tensor for name, tensor in _without_biases(state).items() if name not in unused}
     network = PaddedUNet(
         two_scores(tensors, "classify"),
         in_channels=state["inc.double_conv.0.weight"].shape[1],

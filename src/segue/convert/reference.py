@@ -51,6 +51,10 @@ class Source:
             conversion = self.convert(state, args)
         except KeyError as error:
             raise ConversionError(f"not a checkpoint of {self.names[0]}: it has no tensor {error}") from error
+        except (IndexError, StopIteration) as error:
+            raise ConversionError(
+                f"not a checkpoint of {self.names[0]}: a tensor has fewer dimensions than it has there"
+            ) from error
         network = conversion.network
         own = network.state_dict()
         tensors = dict(conversion.tensors)
