@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO, Any, Protocol
+from typing import IO, TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from segue.errors import DataError
+
+if TYPE_CHECKING:
+    import tifffile
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm")
 
@@ -148,9 +151,8 @@ def _tiff(stream: IO[bytes], path: Readable) -> np.ndarray:
     with tifffile.TiffFile(stream) as file:
         first = file.pages.first
         source = file.series[0] if file.is_imagej else first
-        second = file.pages[1].aspage() if source is first and len(file.pages) > 1 else None
-        if second is not None and second.shape == first.shape and not second.is_reduced:
-            raise DataError(STACK.format(path, len(file.pages)))
+        if source is first:
+            refuse_pages(file, path)
         pixels = source.asarray()
         if source.axes in ("SYX", "CYX"):
             pixels = np.moveaxis(pixels, 0, -1)
@@ -178,6 +180,15 @@ def refuse_stack(file: Image.Image, path: Readable) -> None:
     file.seek(0)
     if whole:
         raise DataError(STACK.format(path, count))
+
+
+def refuse_pages(file: tifffile.TiffFile, path: Readable) -> None:
+    """`refuse_stack` for what tifffile has opened."""
+    if len(file.pages) < 2:
+        return
+    first, second = file.pages.first, file.pages[1].aspage()
+    if second.shape == first.shape and not second.is_reduced:
+        raise DataError(STACK.format(path, len(file.pages)))
 
 
 def _is_plain(file: Image.Image) -> bool:

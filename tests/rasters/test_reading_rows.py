@@ -112,17 +112,16 @@ def test_small_pictures_are_not_read_by_rows(tmp_path, monkeypatch):
     ("write", "message"),
     [
         (lambda path: path.write_bytes(b"II*\0nothing"), "cannot be decoded"),
-        (lambda path: tifffile.imwrite(path, np.zeros((3, 40, 50), np.uint8), photometric="minisblack"), None),
+        (
+            lambda path: tifffile.imwrite(path, np.zeros((3, 40, 50), np.uint8), photometric="minisblack"),
+            "holds 3 pages",
+        ),
         (lambda path: path.unlink(missing_ok=True), "there is no such picture"),
     ],
 )
 def test_what_cannot_be_read_is_named(write, message, tmp_path):
     path = tmp_path / "a.tif"
     write(path)
-    if message is None:  # a stack of pages: its first page is a picture
-        with open_raster(path) as raster:
-            assert raster.height == 40
-        return
     with pytest.raises(DataError, match=rf"a\.tif: {message}"):
         open_raster(path)
 

@@ -11,7 +11,7 @@ import tifffile
 
 from segue.errors import DataError
 from segue.rasters.raster import Georeference, Raster, usual
-from segue.reading import ALPHAS, ORIENTATION, decoding
+from segue.reading import ALPHAS, ORIENTATION, decoding, refuse_pages
 
 GEOREFERENCE = (33550, 33922, 34264, 34735, 34736, 34737)  # pixel scale, tie points, transformation, GeoTIFF's keys
 GREY_WHITE_IS_0, GREY, RGB, PALETTE, YCBCR = 0, 1, 2, 3, 6  # PhotometricInterpretation
@@ -20,7 +20,7 @@ KEPT = 4  # rows of strips or tiles: readers of several scales come by at differ
 
 
 class TiffRaster(Raster):
-    """The first picture of a TIFF. Raises DataError for kinds that are not read by rows."""
+    """The one picture of a TIFF, smaller copies aside. Raises DataError for kinds that are not read by rows."""
 
     def __init__(self, path: Path) -> None:
         with decoding(path, "picture"):
@@ -28,6 +28,7 @@ class TiffRaster(Raster):
         page = self.page = self.file.pages.first
         try:
             _check(path, page)
+            refuse_pages(self.file, path)
         except DataError:
             self.file.close()
             raise
