@@ -1,3 +1,4 @@
+import json
 import os
 import stat
 
@@ -52,3 +53,9 @@ def test_a_block_that_fails_leaves_the_old_file_and_its_own_error(tmp_path):
     with replacing(path) as temporary:
         temporary.write_text("new")
     assert path.read_text() == "new"
+
+
+def test_numbers_that_json_cannot_say_are_null(tmp_path):
+    write_json(tmp_path / "file.json", {"a": float("nan"), "b": [1.5, float("inf")], "c": {"d": 2}})
+    text = (tmp_path / "file.json").read_text()
+    assert json.loads(text, parse_constant=pytest.fail) == {"a": None, "b": [1.5, None], "c": {"d": 2}}

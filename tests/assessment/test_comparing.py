@@ -2,7 +2,6 @@ import csv
 import json
 import os
 import re
-import time
 
 import pytest
 
@@ -11,6 +10,7 @@ from segue.assessment.evaluating import evaluate_run
 from segue.assessment.writing import read_counts
 from segue.errors import DataError
 from segue.metrics import miou_difference
+from segue.options import InferenceOptions
 from tests.assessment.untrained import untrained
 
 
@@ -59,10 +59,19 @@ def test_an_evaluation_is_used_again_until_the_model_changes(compared):
     before = counts.stat().st_mtime_ns
     compare_runs([str(run) for run in runs], out=str(folder / "again"))
     assert counts.stat().st_mtime_ns == before
-    later = time.time() + 5
-    os.utime(runs[1] / "model" / "model.safetensors", (later, later))
-    compare_runs([str(run) for run in runs], out=str(folder / "again"))
-    assert counts.stat().st_mtime_ns > before
+    for name in ("model.safetensors", "card.json"):  # trained on; calibrated
+        before = counts.stat().st_mtime_ns
+        os.utime(runs[1] / "model" / name)
+        compare_runs([str(run) for run in runs], out=str(folder / "again"))
+        assert counts.stat().st_mtime_ns > before, name
+
+
+def test_runs_that_were_looked_at_in_different_ways_are_not_compared(compared):
+    runs, folder, _ = compared
+    evaluate_run(runs[1], inference=InferenceOptions(mirror=True))
+    with pytest.raises(DataError, match=r"in different ways .the whole picture at once, and mirrored as well"):
+        compare_runs([str(run) for run in runs], out=str(folder / "again"))
+    evaluate_run(runs[1])
 
 
 def test_what_cannot_be_compared_is_refused_in_one_line(compared, tmp_path):
