@@ -14,8 +14,8 @@ SOURCE = "junfu1115/DANet @ b0a0fa0 (the paper's authors): DANet"
 @pytest.mark.parametrize("name", ["danet_resnet50", "danet_resnet50_deepstem"])
 def test_the_whole_network_matches_the_authors(name):
     fixture = load(name)
-    network = load_reference(fixture.weights(), fixture.spec["source"], fixture.spec["args"])
-    images, target = fixture.image(), fixture.target()
+    network = load_reference(fixture.weights(), fixture.spec["source"], fixture.spec["args"]).double()
+    images, target = fixture.image().double(), fixture.target()  # the order of additions moves float32 by 1e-4
     with torch.no_grad():
         output = network(images)
         features = network.features(images)
@@ -29,7 +29,7 @@ def test_the_whole_network_matches_the_authors(name):
     fixture.check("pam_features", features.pam)
     fixture.check("cam_features", features.cam)
     fixture.check("pam_attention_row", row)
-    fixture.check("cam_attention_row", channel_row)
+    fixture.check("cam_attention_row", channel_row, 2e-4)  # as recorded in float32, it is 1.5e-4 from float64
     fixture.check("loss_fused", terms["logits"], tolerance=1e-5)
     fixture.check("loss_pam", terms["pam"], tolerance=1e-5)
     fixture.check("loss_cam", terms["cam"], tolerance=1e-5)
