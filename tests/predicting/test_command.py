@@ -24,7 +24,7 @@ def test_every_option_has_its_word(run, pictures, tmp_path, capsys):
     words = "--inference.window 24 32 --inference.overlap 0.25 --inference.blend uniform --inference.scales 0.75 1.25"
     more = "--inference.mirror --inference.batch 2 --confidence --probabilities uint8 --no-overlays --skip-existing"
     assert segue("predict", run, pictures, "--out", out, *words.split(), *more.split()) == 0
-    assert "3 masks in" in capsys.readouterr().out
+    assert "3 of 3 files predicted; masks are in" in capsys.readouterr().out
     how = json.loads((out / "manifest.jsonl").read_text().splitlines()[0])["how"]
     assert how["inference.window"] == [24, 32]
     assert how["inference.scales"] == [0.75, 1.25]
@@ -38,8 +38,7 @@ def test_every_option_has_its_word(run, pictures, tmp_path, capsys):
         "a.png", "b.png", "below", "confidence", "probabilities", "manifest.jsonl",
     }  # fmt: skip
     assert segue("predict", run, pictures, "--out", out, *words.split(), *more.split()) == 0
-    assert "0 masks in" in (told := capsys.readouterr().out)
-    assert "3 were there" in told
+    assert "0 of 3 files predicted, 3 were there; masks are in" in capsys.readouterr().out
 
 
 def test_a_file_that_cannot_be_predicted_makes_the_exit_code_1(run, pictures, tmp_path, capsys):

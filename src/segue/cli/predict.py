@@ -85,10 +85,10 @@ def predict(
         processes=processes,
         skip_existing=skip_existing,
     )
+    files = outcome.done + len(outcome.failed)
     there = f", {outcome.skipped} were there" if outcome.skipped else ""
-    print(f"{outcome.done} masks in {out}{there}")
+    print(f"{outcome.done} of {files + outcome.skipped} files predicted{there}; masks are in {out}")
     if outcome.failed:
-        files = outcome.done + len(outcome.failed)
         print(
             f"segue: {len(outcome.failed)} of {files} files could not be predicted: {out}/manifest.jsonl",
             file=sys.stderr,
