@@ -1,46 +1,50 @@
-"""Make the pictures of docs/gallery.md: train each recipe beside this file, explain one scene, shrink the pictures.
+"""Make the pictures of docs/gallery.md by running the commands that stand in it.
 
 python docs/gallery/make.py FOLDER
 
-What is in FOLDER already is not trained or drawn again, so that a killed run goes on where it stopped.
+Runs and pictures are made in FOLDER; what is there already is not trained or drawn again, so that a killed run goes on
+where it stopped. Of each picture a smaller copy goes beside this file.
 """
 
 from __future__ import annotations
 
+import re
+import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from PIL import Image
 
-HERE = Path(__file__).parent
-SCENE = "val:0"
-POINTS = ("66,78", "118,60", "20,110")
+HERE = Path(__file__).resolve().parent
+GALLERY = HERE.with_suffix(".md")
 WIDTH = 1100  # pixels of a picture in the gallery
-
-SHOWN = {
-    "danet": (
-        "prediction", "confidence", "position_attention", "channel_attention", "branches", "features", "grad_cam",
-        "field", "occlusion",
-    ),
-    "dfn": ("gates", "borders", "stages"),
-    "refinenet": ("cascade",),
-    "segnet": ("unpooling",),
-    "deeplabv2": ("aspp", "crf"),
-    "deeplabv3": ("aspp",),
-    "fcn8s_atonce": ("skips",),
-    "mcibi": ("memory", "class_weights", "memory_adds", "tsne"),
-}  # fmt: skip
-"""network -> its pictures in the gallery."""
-SCHEDULES = {
-    "policies": ("poly", "step", "exp", "inv", "multistep", "sigmoid", "cosine", "poly:power=2,warmup=100,ratio=0.1"),
-    "recipe": ("danet_camvid", "unet_camvid"),
-}
+SHOWN = re.compile(r"^!\[[^\]]*\]\(gallery/(?P<picture>[^)]+)\)\n\n    segue (?P<draw>.+)$", re.MULTILINE)
+TRAINED = re.compile(r"^    segue (train docs/gallery/.+)$", re.MULTILINE)
 
 
-def segue(*words: str) -> None:
-    """Run the command line; stop with its own message where it fails."""
-    subprocess.run([sys.executable, "-m", "segue", *words], check=True)
+def text() -> str:
+    """The gallery, each command on one line."""
+    return re.sub(r"\\\n *", "", GALLERY.read_text(encoding="utf-8"))
+
+
+def trainings() -> Iterator[list[str]]:
+    """The words of each command that trains a network of the gallery."""
+    for match in TRAINED.finditer(text()):
+        yield shlex.split(match[1], comments=True)
+
+
+def pictures() -> Iterator[tuple[str, list[str]]]:
+    """Each picture's file, and the words of the command under it."""
+    for match in SHOWN.finditer(text()):
+        yield match["picture"], shlex.split(match["draw"], comments=True)
+
+
+def segue(words: list[str], folder: Path) -> None:
+    """Run the command line in a folder; stop with its own message where it fails."""
+    here = [str(HERE.parents[1] / word) if word.startswith("docs/") else word for word in words]
+    subprocess.run([sys.executable, "-m", "segue", *here], cwd=folder, check=True)
 
 
 def shrink(source: Path, target: Path) -> None:
@@ -53,19 +57,19 @@ def shrink(source: Path, target: Path) -> None:
 
 
 def main(folder: Path) -> None:
-    """Train, explain and shrink."""
-    for network, names in SHOWN.items():
-        run = folder / network
+    """Train, draw and shrink."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for words in trainings():
+        run = folder / words[words.index("--out") + 1]
         if not (run / "model" / "card.json").is_file():
-            segue("train", str(HERE / "recipes" / f"{network}.toml"), "--out", str(run))
-        out = run / "gallery"
-        if not (out / "explain.html").is_file():
-            segue("explain", str(run), SCENE, "--only", *names, "--point", *POINTS, "--out", str(out))
-        for name in names:
-            shrink(out / f"{name}.png", HERE / f"{network}_{name}.webp")
-    for name, words in SCHEDULES.items():
-        segue("schedule", *words, "--out", str(folder / f"{name}.png"))
-        shrink(folder / f"{name}.png", HERE / f"schedule_{name}.webp")
+            segue(words, folder)
+    for picture, words in pictures():
+        drawn = folder / "drawn" / Path(picture).stem
+        if not list(drawn.glob("*.png")):
+            out = drawn if words[0] == "explain" else drawn / "picture.png"
+            segue([*words, "--out", str(out.resolve())], folder)
+        (source,) = drawn.glob("*.png")
+        shrink(source, HERE / picture)
 
 
 if __name__ == "__main__":

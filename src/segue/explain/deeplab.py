@@ -53,8 +53,8 @@ def summed_branches(subject: Subject) -> Drawing:
         alone.append(class_map(stretched(found, subject.pixels.shape), subject.labels, f"rate {rate} alone", note))
     rows.append(alone)
     text = (
-        "Second row: where the nine taps of each rate's kernel lie around the ringed place. Third row: what the scores "
-        "of each branch say alone. Their sum, in the first row, is the network's answer at its own stride."
+        f"Second row: where the nine taps of each rate's kernel lie around {subject.named(point)}. Third row: what the "
+        "scores of each branch say alone. Their sum, in the first row, is the network's answer at its own stride."
     )
     sheet = Sheet(
         "ASPP, rate by rate",
@@ -101,8 +101,8 @@ def joined_branches(subject: Subject) -> Drawing:
     ]
     rows += [taps, strength, alone]
     text = (
-        "Second row: where the taps of each branch lie around the ringed place. Third row: how strongly each branch "
-        "answers. Fourth row: the prediction when only that branch is heard and the others are zero."
+        f"Second row: where the taps of each branch lie around {subject.named(point)}. Third row: how strongly each "
+        "branch answers. Fourth row: the prediction when only that branch is heard and the others are zero."
     )
     sheet = Sheet(
         "ASPP, branch by branch", text, rows, labels=subject.labels, classes=subject.occurring(*classes, subject.target)
@@ -138,7 +138,7 @@ def _taps(subject: Subject, point: Point, rate: int, shape: Sequence[int], name:
     if rate:
         outside = len(marks) - len(inside)
         note = f"{round(2 * rate * subject.pixels.shape[0] / rows) + 1} pixels across"
-        note += f", {outside} of 9 taps on padding" if outside else ""
+        note += f", {outside} taps on padding" if outside else ""
     else:
         note = "the mean of the whole picture" if name == "image pooling" else "the place itself"
     return Cell(subject.pixels, name or f"rate {rate}", note, smooth=True, marks=inside)
