@@ -23,8 +23,10 @@ def data(
 ) -> None:
     """Measure how fast pictures are read, augmented and collated, and how long the network waits for them.
 
-    segue benchmark data danet_camvid --root ~/camvid     a recipe, with its network
-    segue benchmark data --data ~/my-pictures --step-ms 90    a folder, beside a device that takes 90 ms a step
+    ```
+    segue benchmark data danet_camvid --root ~/camvid         # with its network
+    segue benchmark data --data ~/my-pictures --step-ms 90    # for a device
+    ```
 
     Parameters
     ----------

@@ -23,8 +23,10 @@ def compare(
 ) -> None:
     """Compare runs on the same pictures: measures, whether a difference is chance, speed, memory, where they differ.
 
-    segue compare runs/*                  all runs of a folder
-    segue compare runs/unet runs/danet    differences are taken from the first one
+    ```
+    segue compare runs/*                  # all runs of a folder
+    segue compare runs/unet runs/danet    # differences from the first one
+    ```
 
     A run that is not evaluated on the split yet, or has been trained on since, is evaluated first.
 

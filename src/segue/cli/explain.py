@@ -29,8 +29,10 @@ def explain(
 ) -> None:
     """Look inside a run's network: what it attends to, what each part adds, where it is unsure. PNGs and a page.
 
+    ```
     segue explain runs/danet-camvid street.jpg --point 120,80 300,200
-    segue explain runs/unet-scenes val:3 --only prediction confidence grad_cam --class road
+    segue explain runs/unet val:3 --only prediction grad_cam --class road
+    ```
 
     Parameters
     ----------

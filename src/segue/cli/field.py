@@ -25,11 +25,13 @@ def field(
 ) -> None:
     """The receptive field: layer by layer, of a whole network, and what of it the network uses.
 
-    segue field unet                                   the path that sees most, layer by layer
-    segue field deeplabv2 --model '{"rates": [12]}'    with options of the network
-    segue field fcn8s --module backbone                up to one of its modules
-    segue field 7s2p3 3s2p1 3p2d2 t4s2                 a path of your own: kernel, stride, padding, dilation
-    segue field runs/unet-camvid --image street.jpg    what the trained network uses of it, drawn over a picture
+    ```
+    segue field unet                                  # the path that sees most
+    segue field deeplabv2 --model '{"rates": [12]}'   # with options
+    segue field fcn8s --module backbone               # up to a module
+    segue field 7s2p3 3s2p1 3p2d2 t4s2                # a path of your own
+    segue field runs/unet-camvid --image street.jpg   # what training uses of it
+    ```
 
     R is what a unit sees, jump the distance between neighbouring units, start the pixel on which unit 0 is centred.
 

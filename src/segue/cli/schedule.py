@@ -21,11 +21,13 @@ def schedule(
 ) -> None:
     """Draw learning-rate policies over each other, or a recipe's own rates.
 
-    segue schedule poly step multistep sigmoid              policies with their usual parameters
-    segue schedule poly:power=2 step:gamma=0.5,stepsize=200 with parameters of your own
-    segue schedule poly:warmup=50,ratio=0.1,rise=linear     behind a warm-up: linear, constant or exponential
-    segue schedule multistep:stepvalues=200/500/900         iterations at which the rate falls
-    segue schedule danet_camvid runs/unet-camvid            recipes and runs, the head's rate dashed
+    ```
+    segue schedule poly step multistep sigmoid               # usual parameters
+    segue schedule poly:power=2 step:gamma=0.5,stepsize=200  # your own
+    segue schedule poly:warmup=50,ratio=0.1,rise=linear      # a warm-up before
+    segue schedule multistep:stepvalues=200/500/900          # where it falls
+    segue schedule danet_camvid runs/unet-camvid             # recipes and runs
+    ```
 
     Policies: fixed, step, exp, inv, multistep, poly, sigmoid (it falls for gamma < 0 and grows for gamma > 0), cosine.
 

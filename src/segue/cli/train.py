@@ -29,11 +29,13 @@ def train(
 ) -> None:
     """Train a network.
 
-    segue train scenes                                    a shipped recipe
-    segue train unet --data ~/my-pictures                 a network, and a folder of images and masks
-    segue train deeplabv3 --data camvid --root ~/camvid   a network, and a known data set
-    segue train my.toml --optim.lr 0.02                   your recipe, with any key overridden
-    segue train --resume runs/unet-camvid                 goes on where it stopped
+    ```
+    segue train scenes                                    # a shipped recipe
+    segue train unet --data ~/my-pictures                 # a folder of your own
+    segue train deeplabv3 --data camvid --root ~/camvid   # a known data set
+    segue train my.toml --optim.lr 0.02                   # any key overridden
+    segue train --resume runs/unet-camvid                 # where it stopped
+    ```
 
     Parameters
     ----------
