@@ -8,7 +8,9 @@ as many core-minutes): other programs beside do not change the result. It is mea
 nothing is chosen by it.
 
 Killed, it goes on where it stopped, in the middle of a network too; OUT/NAME.json holds the rows that are done. Several
-may run side by side, each with networks of its own and --threads 1. `--write docs/networks.md` puts the table there.
+may run side by side, each with networks of its own and --threads 1. `--steps` fixes the number of steps instead of the
+time, on a machine that is slower than that of the other rows. `--write docs/networks.md` puts the rows into the table
+there; those of networks that OUT does not hold stay.
 """
 
 from __future__ import annotations
@@ -95,11 +97,14 @@ def size(name: str) -> tuple[float, float]:
     return sum(one.numel() for one in network.parameters()) / 1e6, counter.get_total_flops() / 1e9
 
 
-def measure(name: str, root: Path, out: Path, minutes: float) -> None:
-    """Train one network for its time and write its row."""
+def measure(name: str, root: Path, out: Path, minutes: float, steps: int) -> None:
+    """Train one network for its time, or so many steps if that is above 0, and write its row."""
     plan = out / f"{name}.plan.json"
     if plan.is_file():
         planned = json.loads(plan.read_text())
+    elif steps:
+        planned = {"steps": steps}
+        write_json(plan, planned)
     else:
         cost = seconds_per_step(name, root)
         planned = {"seconds_per_step": cost, "steps": round(60 * minutes * CORES / cost), "minutes": minutes}
@@ -122,14 +127,17 @@ def measure(name: str, root: Path, out: Path, minutes: float) -> None:
     print(f"{name}: {steps} steps, test mIoU {row['test_miou']:.3f}", flush=True)
 
 
-def table(out: Path, networks: Sequence[str]) -> str:
-    """The rows that are done, as Markdown."""
+def table(out: Path, networks: Sequence[str], before: str = "") -> str:
+    """The rows that are done, as Markdown, and of the table before those of the other networks."""
     lines = [
         "| network | parameters, M | GFLOP | steps | loss, first and second half | test mIoU | pixel accuracy |",
         "|---|---|---|---|---|---|---|",
     ]
+    kept = {line.split("`")[1]: line for line in before.splitlines() if line.startswith("| `")}
     for name in networks:
-        if (out / f"{name}.json").is_file():
+        if not (out / f"{name}.json").is_file():
+            lines += [kept[name]] if name in kept else []
+        else:
             row = json.loads((out / f"{name}.json").read_text())
             lines.append(
                 f"| `{name}` ({MODELS[name].paper.year}) | {row['parameters']:.2f} | {row['gflop']:.1f} "
@@ -144,6 +152,7 @@ def main() -> None:
     parser.add_argument("--root", type=Path, help="CamVid's folder; without it nothing is trained")
     parser.add_argument("--out", type=Path, default=Path("runs/networks"))
     parser.add_argument("--minutes", type=float, default=5.0, help=f"on {CORES} cores")
+    parser.add_argument("--steps", type=int, default=0, help="instead of the time")
     parser.add_argument("--threads", type=int, default=CORES)
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=NETWORKS)
     parser.add_argument("--write", type=Path, help="a document whose table is replaced")
@@ -152,16 +161,16 @@ def main() -> None:
     torch.set_num_threads(given.threads)
     waiting = [name for name in given.networks if not (given.out / f"{name}.json").is_file()]
     if given.root and len(waiting) == 1:
-        measure(waiting[0], given.root.expanduser(), given.out, given.minutes)
+        measure(waiting[0], given.root.expanduser(), given.out, given.minutes, given.steps)
     elif given.root:  # each in a process of its own, so that none meets another's memory
         for name in waiting:
             subprocess.run([sys.executable, *sys.argv, "--networks", name], check=True, stdout=subprocess.DEVNULL)
-    rows = table(given.out, NETWORKS)
     if given.write:
         text = given.write.read_text(encoding="utf-8")
         start, end = text.index(BEGIN) + len(BEGIN), text.index(END)
+        rows = table(given.out, NETWORKS, text[start:end])
         write_text(given.write, f"{text[:start]}\n{rows}\n{text[end:]}")
-    print(rows)
+    print(table(given.out, NETWORKS))
 
 
 if __name__ == "__main__":
