@@ -87,7 +87,7 @@ def test_predict_writes_masks_in_the_datas_own_values_and_overlays(trained, tmp_
     pictures = trained / "toy" / "val" / "images"
     code, out, _ = segue("predict", trained / "run", pictures, "--out", tmp_path / "masks", capsys=capsys)
     assert code == 0
-    assert "5 masks" in out
+    assert "5 of 5 files predicted" in out
     with Image.open(tmp_path / "masks" / "001.png") as mask:
         assert mask.mode == "P"
         assert mask.size == (57, 41)
@@ -236,7 +236,7 @@ def test_a_parameter_of_the_crf_switches_it_on_and_wins(tuned, tmp_path, capsys)
     words = ("predict", tuned, pictures, "--out", tmp_path / "masks", "--crf.bilateral-sxy", "67")
     code, out, err = segue(*words, capsys=capsys)
     assert code == 0
-    assert "1 masks" in out
+    assert "1 of 1 files predicted" in out
     assert "bilateral_sxy 67, bilateral_srgb 10" in err
     assert "--crf.*" in err
 

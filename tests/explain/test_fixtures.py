@@ -15,9 +15,9 @@ from segue.models.dfn import CAB
 
 
 def subject_of(fixture):
-    network = load_reference(fixture.weights(), fixture.spec["source"], fixture.spec["args"])
+    network = load_reference(fixture.weights(), fixture.spec["source"], fixture.spec["args"]).double()
     network.all_outputs = False
-    images = fixture.image()
+    images = fixture.image().double()  # the order of additions moves float32 by 1e-4
     height, width = images.shape[-2:]
     labels = Labels(tuple(f"class {index}" for index in range(fixture.num_classes)))
     return Subject(network, images[:1], np.zeros((height, width, 3), np.uint8), labels, (height, width))

@@ -53,7 +53,9 @@ def test_file_to_file_is_the_same_as_in_memory(run, inference, tmp_path, small_i
     with Image.open(out / "large.tif") as mask:
         assert np.array_equal(LABELS.read(np.asarray(mask)), wanted.labels)
     found = np.load(out / "probabilities/large.npy")
-    assert np.array_equal(found, wanted.probabilities.astype(np.float16))
+    # Windows that go through the network in other company differ in their last digit, and so may what is rounded.
+    assert found.dtype == np.float16
+    np.testing.assert_allclose(found, wanted.probabilities, rtol=2**-10)
     with Image.open(out / "confidence/large.tif") as confidence:
         assert np.abs(np.asarray(confidence) - 255 * wanted.probabilities.max(axis=0)).max() < 0.6
     with Image.open(out / "overlays/large.jpg") as overlay:

@@ -66,9 +66,9 @@ def position_attention(subject: Subject) -> Drawing:
 
 def channel_maps(block: CAM, features: Tensor) -> tuple[Tensor, Tensor]:
     """(attended without beta, the block's output): each (C, h, w), of features (1, C, h, w)."""
-    flat = features.flatten(2).float()
-    attention = block.attention(features, range(features.shape[1]))
-    return (attention @ flat)[0].view_as(features[0]), block(features)[0].float()
+    attention = block.attention(features, range(features.shape[1]))  # in float32 at least
+    flat = features.flatten(2).to(attention.dtype)
+    return (attention @ flat)[0].view_as(features[0]), block(features)[0].to(attention.dtype)
 
 
 def channel_attention(subject: Subject) -> Drawing:
