@@ -40,7 +40,8 @@ LAYERS = {
     "apply": {"recipe", "prediction", "model", "data", "progress", "sharpening"},
     "anomalies": {"explain", "prediction"},
     "assessment": {
-        "anomalies", "apply", "evaluation", "explain", "log", "recipe", "prediction", "model", "data", "report", "pictures", "progress", "metrics", "sharpening",
+        "anomalies", "apply", "evaluation", "explain", "log", "recipe", "prediction", "model", "data", "report",
+        "pictures", "progress", "metrics", "sharpening",
     },
     "predicting": {
         "evaluation", "model", "prediction", "pictures", "progress", "rasters", "reading", "sharpening",
