@@ -27,8 +27,6 @@ SUBFILE, REDUCED = 254, 1  # NewSubfileType, and its bit for a smaller copy of a
 ALPHAS = (1, 2)  # what ExtraSamples calls transparency; 0 is a channel of data
 OWN_CHANNELS = {2: 3, 5: 4, 6: 3, 8: 3}  # of RGB, CMYK, YCbCr and L*a*b*; all others have one
 NEEDS = "which needs {}: pip install 'segue[deep]'"
-
-
 STACK = (
     "{}: holds {} pages; save channels in one page (with tifffile: photometric='minisblack', planarconfig='separate'), "
     "or each picture in a file of its own"
