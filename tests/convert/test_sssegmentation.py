@@ -173,11 +173,175 @@ def test_the_vectors_of_plus_plus_are_drawn_with_the_classes_numbers_for_seeds()
 
 
 def test_another_activation_than_relu_is_refused():
-    with pytest.raises(ConversionError, match="LeakyReLU: only ReLU is known"):
-        load_reference(load("mcibi_none_resnet50").weights(), args={"act_cfg": {"type": "LeakyReLU"}})
+    with pytest.raises(ConversionError, match="GELU: only ReLU and LeakyReLU are known"):
+        load_reference(load("mcibi_none_resnet50").weights(), args={"act_cfg": {"type": "GELU"}})
 
 
 def test_the_first_block_may_be_dilated_in_full():
     args = {"backbone": {"contract_dilation": False}, "head": {}}
     network = load_reference(load("mcibi_none_resnet50").weights(), args=args)
     assert [block.conv2.dilation[0] for block in network.backbone.body.layer4] == [4, 4, 4]
+
+
+def configuration(**parts):
+    """One of its configurations, with some parts of its own: head, backbone, losses, ..."""
+    momentum = {"base_momentum": 0.9, "base_lr": 0.01, "adjust_by_learning_rate": True}
+    head = {"use_loss": True, "update_cfg": {"strategy": "cosine_similarity", "momentum_cfg": momentum}}
+    return {"align_corners": False, "act_cfg": {"type": "ReLU"}, "backbone": {"outstride": 8}, "head": head} | parts
+
+
+def at(lr):
+    return Progress(step=0, total_steps=100, epoch=0, lr=lr, base_lr=0.01)
+
+
+def test_a_momentum_that_is_not_adjusted_stays_as_it_is():
+    momentum = {"base_momentum": 0.3, "base_lr": 0.01, "adjust_by_learning_rate": False}
+    args = configuration(head={"update_cfg": {"momentum_cfg": momentum}})
+    network = load_reference(load("mcibi_none_resnet50").weights(), args=args)
+    assert [network.momentum_at(at(lr)) for lr in (0.01, 0.001)] == [0.3, 0.3]
+
+
+def test_corners_are_aligned_where_the_configuration_says_so():
+    fixture = load("mcibi_ppm_resnet50")
+    head = {"update_cfg": {"strategy": "mean", "momentum_cfg": {"base_momentum": 1.0, "base_lr": 0.01}}}
+    network = load_reference(fixture.weights(), args=configuration(align_corners=True, head=head))
+    assert network.within.ppm.align_corners
+    images, target = torch.randn(1, 3, 33, 41), torch.zeros(1, 33, 41, dtype=torch.int64)
+    target[:, :9] = 3
+    with torch.no_grad():
+        scores, output = network.scores(images), network(images)
+        network.observe(output, target, at(0.01))
+
+    def enlarge(maps):
+        return torch.nn.functional.interpolate(maps, size=(33, 41), mode="bilinear", align_corners=True)
+
+    for maps, small in zip(output[:3], scores[:3], strict=True):
+        torch.testing.assert_close(maps, enlarge(small))
+    upper = enlarge(scores.features)[0, :, :9].mean(dim=(1, 2))
+    torch.testing.assert_close(network.memory.rows[3], upper)
+
+
+def slopes(module):
+    """(ReLUs, the slopes of leaky ones) in it."""
+    leaky = [part.negative_slope for part in module.modules() if isinstance(part, torch.nn.LeakyReLU)]
+    return sum(isinstance(part, torch.nn.ReLU) for part in module.modules()), leaky
+
+
+def test_lips_activation_is_the_heads_unless_the_backbone_has_it_too():
+    leaky = {"type": "LeakyReLU", "negative_slope": 0.02, "inplace": True}
+    state = load("mcibi_none_resnet50").weights()
+    plain, _ = slopes(load_reference(state))
+    network = load_reference(state, args=configuration(act_cfg=leaky))
+    backbone, head = slopes(network.backbone), slopes(network)
+    assert backbone[1] == []
+    assert head == (backbone[0], [0.02] * (plain - backbone[0]))
+    both = load_reference(state, args=configuration(act_cfg=leaky, backbone={"act_cfg": leaky}))
+    assert slopes(both) == (0, [0.02] * plain)
+
+
+def test_the_losses_have_the_configurations_weights():
+    def weighing(factor):
+        return {"type": "CrossEntropyLoss", "scale_factor": factor, "ignore_index": 255}
+
+    losses = {
+        "loss_aux": {"CrossEntropyLoss": weighing(0.7)},  # as older configurations have it
+        "loss_cls_stage1": weighing(0.2),
+        "loss_cls_stage2": weighing(1.0),
+    }
+    args = configuration(losses=losses, head={"loss_cfg": weighing(0.5)})
+    network = load_reference(load("mcibi_none_resnet50").weights(), args=args)
+    assert (network.alpha, network.auxiliary_weight, network.beta) == (0.2, 0.7, 0.5)
+
+
+def test_a_configuration_may_be_a_part_of_one():
+    network = load_reference(load("mcibi_none_resnet50").weights(), args={"backbone": {"outstride": 16}})
+    assert network.backbone.strides[-1] == 16
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ({"outstride": 4}, "outstride = 4: it has to be 8, 16 or 32"),
+        ({"outstride": "8"}, "outstride = '8': it has to be 8, 16 or 32"),
+        ({"strategy": "median"}, "strategy = 'median': it has to be cosine_similarity or mean"),
+        ({"context_args": {"dilations": []}}, r"ASPP with dilations \(\): the first one, and no other, has to be 1"),
+        ({"head": 3}, "cannot use the arguments head: 'int' object has no attribute 'get'"),
+    ],
+)
+def test_an_argument_that_cannot_be_is_refused(args, message):
+    with pytest.raises(ConversionError, match=message):
+        load_reference(load("mcibi_aspp_resnet50").weights(), args=args)
+
+
+def test_several_rows_per_class_are_known_by_their_memory():
+    state = {
+        name.replace("self_attention.", "self_attentions.0."): tensor
+        for name, tensor in load("mcibi_none_resnet50").weights().items()
+    }
+    state["memory_module.memory"] = torch.zeros(7, 2, 512)
+    with pytest.raises(ConversionError, match="2 rows per class"):
+        load_reference(state)
+
+
+def test_plus_plus_follows_the_learning_rate_where_it_is_told_to():
+    fixture = load("mcibipp_none_resnet50")
+    momentum = {"base_momentum": 0.2, "base_lr": 0.02}
+    features, target = torch.rand(1, 512, 4, 4), torch.zeros(1, 8, 8, dtype=torch.int64)
+    moved = {}
+    for adjust in (False, True):
+        head = {"update_cfg": {"momentum_cfg": momentum | {"adjust_by_learning_rate": adjust}}}
+        network = load_reference(fixture.weights(), args=configuration(head=head))
+        output = network(torch.zeros(1, 3, 33, 33))._replace(features=features)
+        before = network.memory.moments.clone()
+        network.observe(output, target, at(0.01))
+        moved[adjust] = (network.memory.moments - before)[0]
+        assert torch.equal(network.memory.moments[1:], before[1:])
+    torch.testing.assert_close(moved[False], 2 * moved[True])  # half the rate, half the momentum
+
+
+def last_input(network, images):
+    """What the last classifier sees, and what the memory gave."""
+    seen = []
+    network.beyond.register_forward_hook(lambda module, inputs, output: seen.append(output))
+    network.classify.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    with torch.no_grad():
+        network(images)
+    return seen[1], seen[0]
+
+
+def test_the_memory_of_plus_plus_may_join_behind_the_pyramid():
+    state = load("mcibipp_upernet_resnet50").weights()
+    for name, tensor in state.items():  # laterals as wide as the context alone
+        if name.startswith("lateral_convs.") and tensor.ndim:
+            state[name] = tensor[:512]
+        if name.startswith("fpn_convs.") and tensor.ndim == 4:
+            state[name] = tensor[:, :512]
+    network = load_reference(state, args=configuration(head={"fuse_memory_cwi_before_fpn": False}))
+    images = torch.randn(1, 3, 65, 33)
+    seen, given = last_input(network, images)
+    assert seen.shape[1] == 3 * 512 + 512 + 512
+    with torch.no_grad():
+        context = network.within(network.backbone(images), None)
+    for part, expected in zip(seen.split(512, dim=1)[3:], (context, given), strict=True):
+        enlarged = torch.nn.functional.interpolate(expected, size=seen.shape[-2:], mode="bilinear")
+        torch.testing.assert_close(part, enlarged)
+
+
+def test_the_first_classifier_of_plus_plus_may_choose_from_the_memory():
+    state = load("mcibipp_upernet_resnet50").weights()
+    images = torch.randn(1, 3, 33, 33)
+    chosen = []
+    for forced in (False, True):
+        network = load_reference(state, args=configuration(head={"force_use_preds_pr": forced}))
+        network.beyond.register_forward_pre_hook(lambda module, inputs: chosen.append(inputs[1]))
+        with torch.no_grad():
+            scores = network.scores(images)
+        assert torch.equal(chosen[-1], scores.first if forced else scores.within)
+
+
+def test_a_pyramid_without_a_context_is_never_called():
+    state = load("mcibipp_none_resnet50").weights()
+    pyramid = {"lateral_convs.0.0.weight": torch.zeros(64, 256, 1, 1), "fpn_convs.0.0.weight": torch.zeros(8, 64, 3, 3)}
+    network = load_reference(state | pyramid)
+    assert network.unused_tensors == tuple(pyramid)
+    assert not network.lateral

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from segue.backbones import TimmBackbone
 from segue.backbones.timm import lay_out
@@ -107,6 +107,14 @@ UPERNET_RULES: list[Rule] = [
 ]
 
 
+STRIDES_AND_RATES = {
+    8: ((1, 2, 1, 1), (1, 1, 2, 4)),
+    16: ((1, 2, 2, 1), (1, 1, 1, 2)),
+    32: ((1, 2, 2, 2), (1, 1, 1, 1)),
+}
+"""Output stride -> strides and dilations of the four stages."""
+
+
 def build_backbone(state: Tensors, output_stride: int = 8, contract_dilation: bool = True) -> TimmBackbone:
     """Its ResNet, with 7x7 or deep stem, for tensors by this package's names (`backbone.body...`); not yet filled.
 
@@ -115,11 +123,9 @@ def build_backbone(state: Tensors, output_stride: int = 8, contract_dilation: bo
     """
     shape = resnet_shape(state, "backbone.body.")
     backbone = TimmBackbone(shape.name, in_channels=shape.in_channels, width=shape.width)
-    strides, rates = {
-        8: ((1, 2, 1, 1), (1, 1, 2, 4)),
-        16: ((1, 2, 2, 1), (1, 1, 1, 2)),
-        32: ((1, 2, 2, 2), (1, 1, 1, 1)),
-    }[output_stride]
+    if output_stride not in STRIDES_AND_RATES:
+        raise ConversionError(f"outstride = {output_stride!r}: it has to be 8, 16 or 32")
+    strides, rates = STRIDES_AND_RATES[output_stride]
     firsts = [max(1, rate // 2) if contract_dilation else rate for rate in rates]
     dilations = [
         [first, *[rate] * (blocks - 1)] for blocks, first, rate in zip(shape.blocks, firsts, rates, strict=True)
@@ -129,7 +135,7 @@ def build_backbone(state: Tensors, output_stride: int = 8, contract_dilation: bo
 
 
 def build_context(
-    state: Tensors, in_channels: Sequence[int], channels: int, options: Mapping[str, Any]
+    state: Tensors, in_channels: Sequence[int], channels: int, options: Mapping[str, Any], align_corners: bool = False
 ) -> tuple[Context | None, list[Rule]]:
     """The context within the image, known by its tensors' names, and the rules for them.
 
@@ -141,11 +147,12 @@ def build_context(
     rules: list[Rule] = []
     if "parallel_branches" in kinds:
         dilations = tuple(options.get("dilations", (1, 12, 24, 36)))
-        if dilations[0] != 1 or 1 in dilations[1:]:
+        if dilations[:1] != (1,) or 1 in dilations[1:]:
             raise ConversionError(f"ASPP with dilations {dilations}: the first one, and no other, has to be 1")
         context, rules = ASPPContext(in_channels, channels, dilations[1:]), ASPP_RULES
     elif "branches" in kinds:
-        context, rules = PPMContext(in_channels, channels, options.get("pool_scales", (1, 2, 3, 6))), PPM_RULES
+        bins = options.get("pool_scales", (1, 2, 3, 6))
+        context, rules = PPMContext(in_channels, channels, bins, align_corners=align_corners), PPM_RULES
     elif "block" in kinds:
         transform = state["context_within_image_module.block.query_project.0.0.weight"].shape[0]
         context, rules = OCRContext(in_channels, channels, transform), OCR_RULES
@@ -161,12 +168,19 @@ def convert_memory(state: Tensors, args: Mapping[str, Any]) -> tuple[ClassMemory
     """
     renamed, _ = rename(state, MEMORY_RULES)
     rows = _rows(renamed.pop("memory.rows"))
-    memory = ClassMemory(*rows.shape, cosine=args.get("strategy", "cosine_similarity") != "mean")
+    memory = ClassMemory(*rows.shape, cosine=_cosine(args))
     memory.rows.copy_(rows)
     transform = renamed["beyond.refine.query.0.0.weight"].shape[0]
     beyond = BeyondImage(rows.shape[1], transform, hard=args.get("use_hard_aggregate", False))
     beyond.load_state_dict({name.removeprefix("beyond."): tensor for name, tensor in renamed.items()})
     return memory, beyond
+
+
+def _cosine(settings: Mapping[str, Any]) -> bool:
+    strategy = settings.get("strategy", "cosine_similarity")
+    if strategy not in ("cosine_similarity", "mean"):
+        raise ConversionError(f"strategy = {strategy!r}: it has to be cosine_similarity or mean")
+    return bool(strategy == "cosine_similarity")
 
 
 def _rows(memory: Tensor) -> Tensor:
@@ -177,28 +191,53 @@ def _rows(memory: Tensor) -> Tensor:
 
 def _settings(args: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments side by side, also where they come as one of its configurations (backbone, head, ...)."""
-    activation = args.get("act_cfg", {}).get("type", "ReLU")
-    if activation != "ReLU":
-        raise ConversionError(f"act_cfg of type {activation}: only ReLU is known")
-    head = args.get("head")
-    if head is None:
-        return dict(args)
+    head, losses = args.get("head", {}), args.get("losses", {})
     update = head.get("update_cfg", {})
-    within = head.get("context_within_image", {})
-    return {
-        "outstride": args.get("backbone", {}).get("outstride", 8),
-        "contract_dilation": args.get("backbone", {}).get("contract_dilation", True),
-        "context_args": within.get("cfg", {}),
-        "use_hard_aggregate": head.get("use_hard_aggregate", False),
-        "use_loss": head.get("use_loss", True),
-        "strategy": update.get("strategy", "cosine_similarity"),
-        "momentum": update.get("momentum_cfg", {}).get("base_momentum", 0.1),  # MCIBI++ calls it so
+    weights = {"head.loss_cfg": head.get("loss_cfg"), **losses}
+    nested: dict[str, Any] = {
+        **args.get("backbone", {}),
+        **head,
+        **update,
         **update.get("momentum_cfg", {}),
+        **{f"weight of {name}": _weight(loss) for name, loss in weights.items() if loss is not None},
     }
+    if "context_within_image" in head:
+        nested["context_args"] = head["context_within_image"].get("cfg", {})
+    nested["backbone_act_cfg"] = args.get("backbone", {}).get("act_cfg", {})
+    nested["act_cfg"] = args.get("act_cfg", {})
+    return {**args, **nested}
+
+
+def _weight(loss: Mapping[str, Any]) -> float:
+    """A loss's weight; older configurations have the loss under its type's name."""
+    weight: float = loss.get("CrossEntropyLoss", loss).get("scale_factor", 1.0)
+    return weight
 
 
 def _backbone(tensors: Tensors, settings: Mapping[str, Any]) -> TimmBackbone:
-    return build_backbone(tensors, settings.get("outstride", 8), settings.get("contract_dilation", True))
+    backbone = build_backbone(tensors, settings.get("outstride", 8), settings.get("contract_dilation", True))
+    _activate(backbone, settings["backbone_act_cfg"])
+    return backbone
+
+
+def _activate(module: nn.Module, activation: Mapping[str, Any]) -> None:
+    """Put the activation of an `act_cfg` where ReLU is, in place: LeakyReLU is LIP's."""
+    kind = activation.get("type", "ReLU")
+    if kind not in ("ReLU", "LeakyReLU"):
+        raise ConversionError(f"act_cfg of type {kind}: only ReLU and LeakyReLU are known")
+    if kind == "LeakyReLU":
+        for name, child in module.named_children():
+            if isinstance(child, nn.ReLU):
+                setattr(module, name, nn.LeakyReLU(activation.get("negative_slope", 0.01), inplace=child.inplace))
+            else:
+                _activate(child, activation)
+
+
+def _activate_head(network: nn.Module, settings: Mapping[str, Any]) -> None:
+    """The same in all of a network but its backbone, whose activation is an argument of its own."""
+    for name, child in network.named_children():
+        if name != "backbone":
+            _activate(child, settings["act_cfg"])
 
 
 def _convert(state: Tensors, args: Mapping[str, Any]) -> Conversion:
@@ -207,7 +246,8 @@ def _convert(state: Tensors, args: Mapping[str, Any]) -> Conversion:
     backbone = _backbone(tensors, settings)
     tensors["memory.rows"] = _rows(tensors["memory.rows"])
     num_classes, channels = tensors["memory.rows"].shape
-    context, rules = build_context(state, backbone.channels, channels, settings.get("context_args", {}))
+    corners = settings.get("align_corners", False)
+    context, rules = build_context(state, backbone.channels, channels, settings.get("context_args", {}), corners)
     tensors, _ = rename(tensors, rules)
     auxiliary = state.get("auxiliary_decoder.0.weight")
     network = MCIBI(
@@ -217,23 +257,31 @@ def _convert(state: Tensors, args: Mapping[str, Any]) -> Conversion:
         context="none",  # no other one
         channels=channels,
         transform_channels=tensors["beyond.refine.query.0.0.weight"].shape[0],
-        auxiliary=0.0 if auxiliary is None else 0.4,
+        alpha=settings.get("weight of loss_cls_stage1", 0.4),
+        auxiliary=0.0 if auxiliary is None else settings.get("weight of loss_aux", 0.4),
         auxiliary_channels=channels if auxiliary is None else auxiliary.shape[0],
-        beta=1.0 if settings.get("use_loss", True) else 0.0,
+        beta=settings.get("weight of head.loss_cfg", 1.0) if settings.get("use_loss", True) else 0.0,
         momentum=settings.get("base_momentum", 0.9),
         momentum_lr=settings.get("base_lr"),
-        cosine=settings.get("strategy", "cosine_similarity") != "mean",
+        fixed_momentum=not settings.get("adjust_by_learning_rate", True),
+        cosine=_cosine(settings),
         hard=settings.get("use_hard_aggregate", False),
+        align_corners=corners,
     )
+    _activate_head(network, settings)
     return Conversion(network, tensors, unused)
 
 
 def _convert_plus(state: Tensors, args: Mapping[str, Any]) -> Conversion:
     settings = _settings(args)
-    tensors, unused = rename(state, PLUS_RULES)
+    # Without a context, the pyramid is built all the same, but never called.
+    alone = not any(name.startswith("context_within_image_module.") for name in state)
+    uncalled: list[Rule] = [(r"(lateral|fpn)_convs\.", None)] if alone else []
+    tensors, unused = rename(state, [*uncalled, *PLUS_RULES])
     backbone = _backbone(tensors, settings)
     channels = tensors["bottleneck.0.weight"].shape[0]
-    context, rules = build_context(state, backbone.channels, channels, settings.get("context_args", {}))
+    corners = settings.get("align_corners", False)
+    context, rules = build_context(state, backbone.channels, channels, settings.get("context_args", {}), corners)
     tensors, _ = rename(tensors, rules)
     last, auxiliary = tensors["classify.0.0.weight"], state.get("auxiliary_decoder.0.weight")
     lateral, smooth = tensors.get("lateral.0.0.weight"), tensors.get("smooth.0.0.weight")
@@ -244,15 +292,21 @@ def _convert_plus(state: Tensors, args: Mapping[str, Any]) -> Conversion:
         channels=channels,
         transform_channels=tensors["beyond.refine.query.0.0.weight"].shape[0],
         classify_within="classify_within.2.weight" in tensors,
+        choose_by_first=settings.get("force_use_preds_pr", False),
         attend="attend.query.0.0.weight" in tensors,
         pyramid=None if lateral is None or smooth is None else (lateral.shape[0], smooth.shape[0]),
+        late_memory=lateral is not None and not settings.get("fuse_memory_cwi_before_fpn", True),
         kernel=last.shape[-1],
         classifier_channels=last.shape[0],
-        auxiliary=0.0 if auxiliary is None else 0.4,
+        alpha=settings.get("weight of loss_pr", 0.4),
+        auxiliary=0.0 if auxiliary is None else settings.get("weight of loss_aux", 0.4),
         auxiliary_channels=channels if auxiliary is None else auxiliary.shape[0],
-        momentum=settings.get("momentum", 0.1),
+        momentum=settings.get("base_momentum", settings.get("momentum", 0.1)),
+        momentum_lr=settings.get("base_lr") if settings.get("adjust_by_learning_rate", False) else None,
         hard=settings.get("use_hard_aggregate", False),
+        align_corners=corners,
     )
+    _activate_head(network, settings)
     return Conversion(network, tensors, unused)
 
 
@@ -265,7 +319,7 @@ SOURCES = (
     Source(
         NAMES,
         "mcibi",
-        lambda state: "memory_module.self_attention.out_project.0.weight" in state and not _is_plus(state),
+        lambda state: "memory_module.memory" in state and not _is_plus(state),
         _convert,
     ),
 )

@@ -31,12 +31,15 @@ class ClassSums(NamedTuple):
     counts: Tensor  # (K,), of 1
 
 
-def class_sums(features: Tensor, target: Tensor, num_classes: int, rows: Tensor | None = None) -> ClassSums:
-    """Weighted sums of bilinearly enlarged features (corners not aligned) over the pixels of each class, in float32.
+def class_sums(
+    features: Tensor, target: Tensor, num_classes: int, rows: Tensor | None = None, *, align_corners: bool = False
+) -> ClassSums:
+    """Weighted sums of bilinearly enlarged features over the pixels of each class, in float32.
 
     features: (B, C, h, w). target: (B, H, W) int64 in 0..K-1, IGNORE left out; of any size.
     rows: (K, C), one vector per class. A pixel weighs 1 - cosine(its feature, its class's row): what is unlike the row
         counts more. Where a row is zero, or without rows, every pixel weighs 1.
+    align_corners: of the enlargement.
     """
     device = features.device
     sums = ClassSums(
@@ -46,15 +49,19 @@ def class_sums(features: Tensor, target: Tensor, num_classes: int, rows: Tensor 
     )
     unit = None if rows is None else F.normalize(rows.float(), dim=1)
     for one, labels in zip(features, target, strict=True):  # one picture at a time bounds the memory
-        for total, part in zip(sums, _sums_of_picture(one.float(), labels, num_classes, unit), strict=True):
+        for total, part in zip(
+            sums, _sums_of_picture(one.float(), labels, num_classes, unit, align_corners), strict=True
+        ):
             total += part
     return sums
 
 
-def _sums_of_picture(features: Tensor, target: Tensor, num_classes: int, unit: Tensor | None) -> ClassSums:
+def _sums_of_picture(
+    features: Tensor, target: Tensor, num_classes: int, unit: Tensor | None, align_corners: bool
+) -> ClassSums:
     height, width = features.shape[1:]
-    top, down = neighbours(height, target.shape[0], features.device)
-    left, right = neighbours(width, target.shape[1], features.device)
+    top, down = neighbours(height, target.shape[0], features.device, align_corners)
+    left, right = neighbours(width, target.shape[1], features.device, align_corners)
     down, right = down[:, None], right[None, :]
     below, beside = min(height - 1, 1) * width, min(width - 1, 1)  # steps to the next row and the next column
     kept = target != IGNORE
@@ -81,16 +88,21 @@ def _sums_of_picture(features: Tensor, target: Tensor, num_classes: int, unit: T
     return ClassSums(shares @ flat.T, shares.sum(dim=1), counts)
 
 
-def neighbours(cells: int, pixels: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Where each of `pixels` lies among `cells` when a row of cells is enlarged linearly, corners not aligned.
+def neighbours(cells: int, pixels: int, device: torch.device, align_corners: bool = False) -> tuple[Tensor, Tensor]:
+    """Where each of `pixels` lies among `cells` when a row of cells is enlarged linearly.
 
     Returns the cell before it (int64), and how far it lies towards the next one, in 0..1. The division is between
-    integers, so that it is exact for any size: ((2 i + 1) cells - pixels) / (2 pixels).
+    integers, so that it is exact for any size: ((2 i + 1) cells - pixels) / (2 pixels), or with corners aligned
+    i (cells - 1) / (pixels - 1).
     """
-    position = (2 * torch.arange(pixels, device=device) + 1) * cells - pixels
-    position = position.clamp(0, 2 * pixels * (cells - 1))  # pixels outside of the outer cells' centres repeat them
-    before = position.div(2 * pixels, rounding_mode="floor").clamp(max=max(cells - 2, 0))
-    return before, (position - before * 2 * pixels).float() / (2 * pixels)
+    index = torch.arange(pixels, device=device)
+    if align_corners:
+        position, unit = index * (cells - 1), max(pixels - 1, 1)
+    else:
+        position, unit = (2 * index + 1) * cells - pixels, 2 * pixels
+        position = position.clamp(0, unit * (cells - 1))  # pixels outside of the outer cells' centres repeat them
+    before = position.div(unit, rounding_mode="floor").clamp(max=max(cells - 2, 0))
+    return before, (position - before * unit).float() / unit
 
 
 def enlarge(corners: list[Tensor], down: Tensor, right: Tensor) -> Tensor:

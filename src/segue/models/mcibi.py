@@ -45,7 +45,7 @@ class ClassMemory(nn.Module):
         self.cosine = cosine
 
     @torch.no_grad()
-    def update(self, features: Tensor, target: Tensor, momentum: float) -> None:
+    def update(self, features: Tensor, target: Tensor, momentum: float, align_corners: bool = False) -> None:
         """Move the rows of the classes in `target` towards their pixels' features, by `momentum`.
 
         features: (B, C, h, w), as if enlarged bilinearly to target, (B, H, W) int64. A class that was never seen takes
@@ -55,7 +55,8 @@ class ClassMemory(nn.Module):
         """
         with torch.autocast(features.device.type, enabled=False):
             rows = self.rows.float()
-            found = over_processes(class_sums(features, target, len(rows), rows if self.cosine else None))
+            weighing = rows if self.cosine else None
+            found = over_processes(class_sums(features, target, len(rows), weighing, align_corners=align_corners))
             # Every pixel may be exactly like the memory: then nothing is to be learnt.
             means = found.sums / found.weights.where(found.weights > 0, 1)[:, None]
             learnable = (found.counts > 0) & (found.weights > 0)
@@ -112,9 +113,16 @@ class Context(nn.Module, ABC):
 class PPMContext(Context):
     """PSPNet's pyramid pooling on the last map."""
 
-    def __init__(self, in_channels: Sequence[int], channels: int, bins: Sequence[int] = (1, 2, 3, 6)) -> None:
+    def __init__(
+        self,
+        in_channels: Sequence[int],
+        channels: int,
+        bins: Sequence[int] = (1, 2, 3, 6),
+        *,
+        align_corners: bool = False,
+    ) -> None:
         super().__init__()
-        self.ppm = PPM(in_channels[-1], channels, bins)
+        self.ppm = PPM(in_channels[-1], channels, bins, align_corners=align_corners)
 
     def forward(self, features: list[Tensor], regions: Tensor | None) -> Tensor:
         context: Tensor = self.ppm(features[-1])
@@ -182,7 +190,9 @@ class MCIBI(Network[MCIBIOutput]):
     momentum: of the memory at the learning rate `momentum_lr` (the training's base rate when not given); it follows
         the learning rate, so under the poly schedule with a floor of 1 % it is the paper's own poly. The authors'
         runs on Cityscapes and COCO-Stuff have a `momentum_lr` of 0.9 times their base rate: they start at 1.
+    fixed_momentum: `momentum` stays as it is, whatever the learning rate.
     cosine: see ClassMemory. hard: see BeyondImage. auxiliary_channels: `channels` when not given.
+    align_corners: of the enlargement to the images' size, for the memory too; a context within has its own.
     """
 
     paper: ClassVar[Paper] = Paper(
@@ -208,8 +218,10 @@ class MCIBI(Network[MCIBIOutput]):
         consistency_epoch: int = 1,
         momentum: float = 0.9,
         momentum_lr: float | None = None,
+        fixed_momentum: bool = False,
         cosine: bool = True,
         hard: bool = False,
+        align_corners: bool = False,
         criterion: Criterion = cross_entropy,
     ) -> None:
         super().__init__()
@@ -240,6 +252,8 @@ class MCIBI(Network[MCIBIOutput]):
         self.consistency_epoch = consistency_epoch
         self.momentum = momentum
         self.momentum_lr = momentum_lr
+        self.fixed_momentum = fixed_momentum
+        self.align_corners = align_corners
         self.criterion = criterion
         self.epoch = 0  # as `observe` last heard
 
@@ -260,20 +274,23 @@ class MCIBI(Network[MCIBIOutput]):
         return MCIBIOutput(self.classify(augmented), first, auxiliary, features)
 
     def forward(self, images: Tensor) -> MCIBIOutput:
-        logits, first, auxiliary, features = self.scores(images)
-        enlarged = resize(logits, like=images)
+        logits, *others, features = self.scores(images)
+        enlarged = resize(logits, like=images, align_corners=self.align_corners)
         if not (self.training or self.all_outputs):
             return MCIBIOutput(enlarged, None, None, None)
-        assert first is not None
-        auxiliary = None if auxiliary is None else resize(auxiliary, like=images)
-        return MCIBIOutput(enlarged, resize(first, like=images), auxiliary, features)
+        first, auxiliary = (
+            None if maps is None else resize(maps, like=images, align_corners=self.align_corners) for maps in others
+        )
+        return MCIBIOutput(enlarged, first, auxiliary, features)
 
     def beside_memory(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """R, and the memory's rows."""
         return self.bottleneck(self.backbone(images)[-1]), self.memory.rows
 
     def momentum_at(self, progress: Progress) -> float:
-        """The memory's momentum, in the same ratio to `momentum` as the learning rate to `momentum_lr`."""
+        """The memory's momentum, in the same ratio to `momentum` as the learning rate to `momentum_lr`, or fixed."""
+        if self.fixed_momentum:
+            return self.momentum
         base = progress.base_lr if self.momentum_lr is None else self.momentum_lr
         return self.momentum * progress.lr / base
 
@@ -281,7 +298,7 @@ class MCIBI(Network[MCIBIOutput]):
         """The memory learns from this iteration's features: after the aggregation, which saw the old one."""
         assert output.features is not None
         self.epoch = progress.epoch
-        self.memory.update(output.features.detach(), target, self.momentum_at(progress))
+        self.memory.update(output.features.detach(), target, self.momentum_at(progress), self.align_corners)
 
     def remembered(self) -> dict[str, Tensor]:
         """The memory's rows (K, C): how they drift over training."""

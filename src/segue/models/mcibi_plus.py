@@ -48,13 +48,13 @@ class MomentMemory(nn.Module):
         return self.noise * self.moments[:, 1:] + self.moments[:, :1]
 
     @torch.no_grad()
-    def update(self, features: Tensor, target: Tensor, momentum: float) -> None:
+    def update(self, features: Tensor, target: Tensor, momentum: float, align_corners: bool = False) -> None:
         """Move the moments of the classes in `target` towards those of their pixels' mean feature.
 
         features: (B, C, h, w), as if enlarged bilinearly to target, (B, H, W) int64.
         """
         with torch.autocast(features.device.type, enabled=False):
-            found = over_processes(class_sums(features, target, len(self.moments), None))
+            found = over_processes(class_sums(features, target, len(self.moments), align_corners=align_corners))
             seen = found.counts > 0
             means = found.sums / found.weights.where(seen, 1)[:, None]
             moved = torch.stack([means.mean(dim=1), means.std(dim=1)], dim=1)
@@ -67,11 +67,13 @@ class MCIBIPlusPlus(Network[MCIBIPlusPlusOutput]):
     """A dilated ResNet, what the memory knows of a pixel's likely classes, any context within the image, a classifier.
 
     within: the context, `channels` wide; None for none. classify_within: whether it has a classifier, whose scores then
-        choose from the memory instead of those of the features.
+        choose from the memory instead of those of the features, unless `choose_by_first`.
     attend: an attention of the context over what the memory gave.
     pyramid: channels of a feature pyramid's laterals and of its outputs, under both joined; None for no pyramid.
+    late_memory: the pyramid stands under the context alone, and what the memory gave joins its outputs.
     kernel, classifier_channels: of the last classifier's convolution.
-    momentum: of the memory, whatever the learning rate.
+    momentum: of the memory, whatever the learning rate; with `momentum_lr`, at that rate, which it then follows.
+    align_corners: of every enlargement but a context's own, for the memory too.
     auxiliary: weight of the auxiliary head's loss, 0 for no such head; alpha: of the first classifier's.
     """
 
@@ -94,8 +96,10 @@ class MCIBIPlusPlus(Network[MCIBIPlusPlusOutput]):
         channels: int = 512,
         transform_channels: int = 256,
         classify_within: bool = True,
+        choose_by_first: bool = False,
         attend: bool = False,
         pyramid: tuple[int, int] | None = None,
+        late_memory: bool = False,
         kernel: int = 1,
         classifier_channels: int = 512,
         dropout: float = 0.1,
@@ -103,7 +107,9 @@ class MCIBIPlusPlus(Network[MCIBIPlusPlusOutput]):
         auxiliary: float = 0.4,
         auxiliary_channels: int = 512,
         momentum: float = 0.1,
+        momentum_lr: float | None = None,
         hard: bool = False,
+        align_corners: bool = False,
         criterion: Criterion = cross_entropy,
     ) -> None:
         super().__init__()
@@ -133,7 +139,11 @@ class MCIBIPlusPlus(Network[MCIBIPlusPlusOutput]):
         )
         self.alpha = alpha
         self.auxiliary_weight = auxiliary
+        self.choose_by_first = choose_by_first
+        self.late_memory = late_memory
         self.momentum = momentum
+        self.momentum_lr = momentum_lr
+        self.align_corners = align_corners
         self.criterion = criterion
 
     def scores(self, images: Tensor) -> MCIBIPlusPlusOutput:
@@ -143,13 +153,18 @@ class MCIBIPlusPlus(Network[MCIBIPlusPlusOutput]):
         first = self.classify_first(features)
         context = None if self.within is None else self.within(maps, None)
         within = None if self.classify_within is None else self.classify_within(context)
-        found = self.beyond(features, first if within is None else within, self.memory.rows())
-        if context is not None:
-            if self.attend is not None:
-                found = self.attend(context, found)
-            found = torch.cat([found, context], dim=1)
-        if self.lateral:
-            found = self._down(found, maps[-4:-1])
+        chosen_by = first if within is None or self.choose_by_first else within
+        found = self.beyond(features, chosen_by, self.memory.rows())
+        if context is not None and self.attend is not None:
+            found = self.attend(context, found)
+        if context is not None and self.late_memory:
+            down = self._down(context, maps[-4:-1])
+            found = torch.cat([down, resize(found, like=down, align_corners=self.align_corners)], dim=1)
+        else:
+            if context is not None:
+                found = torch.cat([found, context], dim=1)
+            if self.lateral:
+                found = self._down(found, maps[-4:-1])
         auxiliary = None
         if self.auxiliary is not None and (self.training or self.all_outputs):
             auxiliary = self.auxiliary(maps[-2])
@@ -160,22 +175,26 @@ class MCIBIPlusPlus(Network[MCIBIPlusPlusOutput]):
         levels = [above]
         for lateral, maps in zip(reversed(self.lateral), reversed(finer), strict=True):
             side = lateral(maps)
-            levels.insert(0, side + resize(levels[0], like=side))
+            levels.insert(0, side + resize(levels[0], like=side, align_corners=self.align_corners))
         smooth = [convolve(level) for convolve, level in zip(self.smooth, levels[:-1], strict=True)]
-        return torch.cat([resize(one, like=smooth[0]) for one in (*smooth, above)], dim=1)
+        enlarged = [resize(one, like=smooth[0], align_corners=self.align_corners) for one in (*smooth, above)]
+        return torch.cat(enlarged, dim=1)
 
     def forward(self, images: Tensor) -> MCIBIPlusPlusOutput:
         logits, *others, features = self.scores(images)
-        enlarged = resize(logits, like=images)
+        enlarged = resize(logits, like=images, align_corners=self.align_corners)
         if not (self.training or self.all_outputs):
             return MCIBIPlusPlusOutput(enlarged, None, None, None, None)
-        first, within, auxiliary = (None if maps is None else resize(maps, like=images) for maps in others)
+        first, within, auxiliary = (
+            None if maps is None else resize(maps, like=images, align_corners=self.align_corners) for maps in others
+        )
         return MCIBIPlusPlusOutput(enlarged, first, within, auxiliary, features)
 
     def observe(self, output: MCIBIPlusPlusOutput, target: Tensor, progress: Progress) -> None:
         """The memory learns from this iteration's features."""
         assert output.features is not None
-        self.memory.update(output.features.detach(), target, self.momentum)
+        momentum = self.momentum if self.momentum_lr is None else self.momentum * progress.lr / self.momentum_lr
+        self.memory.update(output.features.detach(), target, momentum, self.align_corners)
 
     def remembered(self) -> dict[str, Tensor]:
         """The moments (K, 2): how they drift over training."""
