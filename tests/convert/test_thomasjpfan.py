@@ -21,3 +21,17 @@ def test_a_checkpoint_is_recognised_with_what_it_departs_in():
     assert isinstance(network, RefineNet)
     assert [len(block.pool.convolutions) for block in network.cascade.blocks] == [3, 3, 3, 3]
     assert all(unit.rectified_shortcut for unit in network.modules() if isinstance(unit, RCU))
+
+
+def test_one_score_per_pixel_becomes_two_classes():
+    state = load(NAME).weights()
+    images = torch.randn(1, 3, 32, 32)
+    with torch.inference_mode():
+        all_scores = load_reference(state).scores(images).logits
+        for name in ("output_conv.2.weight", "output_conv.2.bias"):
+            state[name] = state[name][:1]
+        network = load_reference(state)
+        scores = network.scores(images).logits
+    assert network.num_classes == 2
+    assert not scores[:, 0].any()
+    torch.testing.assert_close(scores[:, 1], all_scores[:, 0])

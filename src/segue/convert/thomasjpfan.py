@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from segue.backbones import TimmBackbone
-from segue.convert.reference import Conversion, Rule, Source, rename
+from segue.convert.reference import Conversion, Rule, Source, rename, two_scores
 from segue.convert.resnet import ResNetShape, resnet_shape
 from segue.models.refinenet import RCU, RefineNet
 
@@ -72,7 +72,7 @@ def _convert(state: Mapping[str, Tensor], args: Mapping[str, Any]) -> Conversion
     shape = backbone_shape(state)
     network = RefineNet(
         TimmBackbone(shape.name, in_channels=shape.in_channels, width=shape.width),
-        tensors["classify.weight"].shape[0],
+        two_scores(tensors, "classify"),
         channels=tensors["classify.weight"].shape[1],
         crp_links=count_links(state),
         output_units=1,
