@@ -86,6 +86,20 @@ def test_multi_grid_needs_output_stride_8_and_its_dilations(args):
 
 
 @pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ({"os": "8"}, "os = '8': it has to be 8, 16 or 32"),
+        ({"dilation": 8}, "dilation = 8: it has to be 1, 2 or 4"),
+        ({"dilated": True, "multi_grid": True, "multi_dilation": 4}, "multi_dilation = 4: it has to be a list"),
+        ({"dilated": True, "multi_grid": True, "multi_dilation": ["4"]}, r"multi_dilation = \['4'\]: it has to be a"),
+    ],
+)
+def test_an_argument_that_cannot_be_is_refused(args, message):
+    with pytest.raises(ConversionError, match=message):
+        layer4(args)
+
+
+@pytest.mark.parametrize(
     "name",
     [
         "resnet18",

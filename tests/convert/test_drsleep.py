@@ -51,3 +51,13 @@ def test_a_tensor_without_a_place_is_named():
     state = load(NAME).weights() | {"mflow_conv_g1_b.0.4_conv.weight": torch.zeros(1)}
     with pytest.raises(ConversionError, match=r"1 tensors without a place: mflow_conv_g1_b\.0\.4_conv\.weight"):
         load_reference(state)
+
+
+def test_light_weight_refinenet_under_the_same_names_is_refused():
+    state = {
+        name: tensor[..., :1, :1] if name.endswith("dimred.weight") else tensor
+        for name, tensor in load(NAME).weights().items()
+        if "_b.0." not in name
+    }
+    with pytest.raises(ConversionError, match="light-weight RefineNet's tensors"):
+        load_reference(state)

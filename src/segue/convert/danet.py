@@ -42,6 +42,9 @@ def build_backbone(state: Mapping[str, Tensor], args: Mapping[str, Any], prefix:
     tensors.
     """
     shape = resnet_shape(state, prefix)
+    for name, known in (("os", (8, 16, 32)), ("dilation", (1, 2, 4))):
+        if args.get(name, known[0]) not in known:
+            raise ConversionError(f"{name} = {args[name]!r}: it has to be {known[0]}, {known[1]} or {known[2]}")
     dilation = {8: 4, 16: 2}.get(args.get("os", 32), args.get("dilation", 1))
     output_stride = 8 if args.get("dilated", False) or dilation == 4 else 16 if dilation == 2 else 32
     if not args.get("multi_grid", False):
@@ -49,6 +52,8 @@ def build_backbone(state: Mapping[str, Tensor], args: Mapping[str, Any], prefix:
     rates = args.get("multi_dilation")
     if output_stride != 8 or not rates:
         raise ConversionError(f"multi_grid needs output stride 8 and multi_dilation; here {output_stride} and {rates}")
+    if not isinstance(rates, list | tuple) or not all(isinstance(rate, int) and rate > 0 for rate in rates):
+        raise ConversionError(f"multi_dilation = {rates!r}: it has to be a list of the last stage's dilations")
     backbone = TimmBackbone(shape.name, in_channels=shape.in_channels, width=shape.width, output_stride=8)
     third, last = shape.blocks[2:]
     dilations = [

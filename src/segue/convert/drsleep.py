@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from segue.backbones import TimmBackbone
-from segue.convert.reference import Conversion, Rule, Source, rename
+from segue.convert.reference import Conversion, ConversionError, Rule, Source, rename
 from segue.convert.resnet import resnet_shape
 from segue.models.refinenet import RefineNet
 
@@ -43,6 +43,11 @@ def _recognise(state: Mapping[str, Tensor]) -> bool:
 
 
 def _convert(state: Mapping[str, Tensor], args: Mapping[str, Any]) -> Conversion:
+    if state["p_ims1d2_outl1_dimred.weight"].shape[-1] == 1:
+        raise ConversionError(
+            "these are light-weight RefineNet's tensors (DrSleep/light-weight-refinenet), other blocks under the names "
+            f"of {NAMES[0]}; it is not known here"
+        )
     tensors, unused = rename(state, RULES)
     shape = resnet_shape(state)
     network = RefineNet(

@@ -55,6 +55,10 @@ class Source:
             raise ConversionError(
                 f"not a checkpoint of {self.names[0]}: a tensor has fewer dimensions than it has there"
             ) from error
+        except (TypeError, AttributeError) as error:
+            if not args:
+                raise
+            raise ConversionError(f"{self.names[0]}: cannot use the arguments {', '.join(args)}: {error}") from error
         network = conversion.network
         own = network.state_dict()
         tensors = dict(conversion.tensors)
