@@ -93,6 +93,21 @@ def test_v3_can_be_fused_over_scales_too():
     assert network.scales == (0.5,)
 
 
+@pytest.mark.parametrize("first", ["aspp.stages.c", "aspp.stages."])
+def test_names_of_2018_are_the_same_network(first):
+    spec = parity.load("deeplabv2_resnet101_msc")
+    state = spec.weights()
+    old = {
+        name.replace("base.", "scale.").replace(".shortcut.", ".proj.").replace("aspp.c", first): tensor
+        for name, tensor in state.items()
+    }
+    assert not old.keys() & state.keys()
+    new, renamed = load_reference(state), load_reference(old, args={"pyramids": [6, 12, 18, 24]})
+    assert isinstance(renamed, MultiScale)
+    for (name, tensor), same in zip(new.state_dict().items(), renamed.state_dict().values(), strict=True):
+        assert torch.equal(tensor, same), name
+
+
 def test_rates_must_be_as_many_as_branches():
     state = parity.load("deeplabv2_head").weights()
     with pytest.raises(ConversionError, match="4 branches of ASPP, but 3 rates: give them as `atrous_rates`"):

@@ -1,4 +1,8 @@
-"""kazuto1011/deeplab-pytorch: DeepLabv2 and v3 on a ResNet in Caffe's layout, alone or at several scales (MSC)."""
+"""kazuto1011/deeplab-pytorch: DeepLabv2 and v3 on a ResNet in Caffe's layout, alone or at several scales (MSC).
+
+Checkpoints of 2018 name some layers otherwise (`scale.` for `base.`, `proj` for `shortcut`); they are computed as the
+code is now, which shrinks by exactly 0.75 where it once rounded first: the same where sides divide by four.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +24,13 @@ BACKBONE: list[Rule] = [
     (r"layer1\.conv1\.bn\.", "backbone.body.bn1."),
 ]
 PARTS = {"reduce": "{}1", "conv3x3": "{}2", "increase": "{}3"}
+SHORTCUTS = ("shortcut", "proj")
+AROUND = ("base.", "scale.")  # what MSC calls its network
 
-HEAD_V2: list[Rule] = [(r"(?:aspp\.)?(?:stages\.)?c(\d+)\.", r"head.branches.\1.")]
+HEAD_V2: list[Rule] = [
+    (r"(?:aspp\.)?(?:stages\.)?c(\d+)\.", r"head.branches.\1."),
+    (r"aspp\.stages\.(\d+)\.", r"head.branches.\1."),
+]
 HEAD_V3: list[Rule] = [
     (r"aspp\.stages\.c(\d+)\.conv\.", r"aspp.branches.\1.0."),
     (r"aspp\.stages\.c(\d+)\.bn\.", r"aspp.branches.\1.1."),
@@ -39,7 +48,7 @@ def _block_name(name: str) -> str:
     if match is None:
         return name
     layer, block, part, kind, leaf = match.groups()
-    place = f"downsample.{0 if kind == 'conv' else 1}" if part == "shortcut" else PARTS[part].format(kind)
+    place = f"downsample.{0 if kind == 'conv' else 1}" if part in SHORTCUTS else PARTS[part].format(kind)
     return f"backbone.body.layer{int(layer) - 1}.{int(block) - 1}.{place}.{leaf}"
 
 
@@ -93,20 +102,27 @@ def _convert_v3(state: Mapping[str, Tensor], args: Mapping[str, Any]) -> Convers
     return Conversion(network, tensors, unused)
 
 
-def _inside(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix("base."): tensor for name, tensor in state.items()}
+def _around(state: Mapping[str, Tensor]) -> str | None:
+    """What every name begins with, if MSC is around the network."""
+    return next((prefix for prefix in AROUND if state and all(name.startswith(prefix) for name in state)), None)
+
+
+def _inside(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in state.items()}
 
 
 def _convert_msc(state: Mapping[str, Tensor], args: Mapping[str, Any]) -> Conversion:
-    base = _inside(state)
+    prefix = _around(state) or ""
+    base = _inside(state, prefix)
     inner = (_convert_v3 if _is_v3(base) else _convert_v2)(base, args)
     network = MultiScale(inner.network, scales=tuple(args.get("scales", (0.5, 0.75))))
     tensors = {f"network.{name}": tensor for name, tensor in inner.tensors.items()}
-    return Conversion(network, tensors, [f"base.{name}" for name in inner.unused])
+    return Conversion(network, tensors, [f"{prefix}{name}" for name in inner.unused])
 
 
 def _is_v2(state: Mapping[str, Tensor]) -> bool:
-    return "layer1.conv1.conv.weight" in state and bool({"aspp.c0.weight", "aspp.stages.c0.weight"} & state.keys())
+    first = {"aspp.c0.weight", "aspp.stages.c0.weight", "aspp.stages.0.weight"}
+    return "layer1.conv1.conv.weight" in state and bool(first & state.keys())
 
 
 def _is_v2_head(state: Mapping[str, Tensor]) -> bool:
@@ -118,7 +134,8 @@ def _is_v3(state: Mapping[str, Tensor]) -> bool:
 
 
 def _is_msc(state: Mapping[str, Tensor]) -> bool:
-    return all(name.startswith("base.") for name in state) and (_is_v2(_inside(state)) or _is_v3(_inside(state)))
+    prefix = _around(state)
+    return prefix is not None and (_is_v2(_inside(state, prefix)) or _is_v3(_inside(state, prefix)))
 
 
 NAME = ("kazuto1011/deeplab-pytorch",)

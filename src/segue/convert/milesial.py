@@ -1,4 +1,8 @@
-"""milesial/Pytorch-UNet: the padded U-Net with BatchNorm, with up-convolutions or bilinear."""
+"""milesial/Pytorch-UNet: the padded U-Net with BatchNorm, with up-convolutions or bilinear.
+
+Its first release (2018) has other names and convolutions with a bias, and narrows at once behind a bilinear enlargement
+where the code of today narrows in two steps.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,17 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from segue.convert.reference import Conversion, Source, two_scores
+from segue.convert.reference import Conversion, Rule, Source, rename, two_scores
+from segue.layers import ConvBNReLU
 from segue.models.unet import PaddedUNet
+
+FIRST_RELEASE: list[Rule] = [
+    (r"inc\.conv\.conv\.", "inc.double_conv."),
+    (r"down(\d)\.mpconv\.1\.conv\.", r"down\1.maxpool_conv.1.double_conv."),
+    (r"up(\d)\.conv\.conv\.", r"up\1.conv.double_conv."),
+]
 
 
 def _rename(name: str) -> str:
@@ -35,6 +46,7 @@ def _without_biases(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _convert(state: Mapping[str, Tensor], args: Mapping[str, Any]) -> Conversion:
+    state = rename(state, FIRST_RELEASE)[0]
     levels = 1 + sum(bool(re.fullmatch(r"down\d+\.maxpool_conv\.1\.double_conv\.0\.weight", name)) for name in state)
     widths = [state["inc.double_conv.0.weight"].shape[0]]
     widths += [state[f"down{index}.maxpool_conv.1.double_conv.0.weight"].shape[0] for index in range(1, levels)]
@@ -50,14 +62,17 @@ def _convert(state: Mapping[str, Tensor], args: Mapping[str, Any]) -> Conversion
         channels=widths,
         bilinear=bilinear,
     )
+    for index in range(levels - 1):
+        width, before = tensors[f"up.{index}.0.0.weight"].shape[:2]
+        if bilinear and width == tensors[f"up.{index}.1.0.weight"].shape[0]:  # narrowed at once
+            network.up[index] = nn.Sequential(ConvBNReLU(before, width), ConvBNReLU(width, width))
     return Conversion(network, tensors, unused)
 
 
-SOURCES = (
-    Source(
-        ("milesial/Pytorch-UNet",),
-        "unet",
-        lambda state: {"inc.double_conv.0.weight", "outc.conv.weight"} <= state.keys(),
-        _convert,
-    ),
-)
+def _recognise(state: Mapping[str, Tensor]) -> bool:
+    double = {"inc.double_conv.0.weight", "inc.conv.conv.0.weight"} & state.keys()
+    # Older than its first release, it had no BatchNorm: two convolutions, 0 and 2, and is none of this package's.
+    return bool(double) and "outc.conv.weight" in state and "inc.conv.conv.2.weight" not in state
+
+
+SOURCES = (Source(("milesial/Pytorch-UNet",), "unet", _recognise, _convert),)
