@@ -46,6 +46,28 @@ def test_the_aspp_head_alone_matches_mmsegmentation():
         fixture.check("logits", network.scores(fixture.image()).logits)
 
 
+def test_danets_head_alone_reads_the_backbones_last_map():
+    fixture, network = load_fixture("danet_mmseg_resnet50_v1c")
+    name = "decode_head."
+    state = {key.removeprefix(name): tensor for key, tensor in fixture.weights().items() if key.startswith(name)}
+    head = load_reference(state, args={"type": "DAHead", "pam_channels": 64})
+    assert head.in_channels == 2048
+    with torch.no_grad():
+        scores = head.scores(network.backbone(fixture.image())[-1])
+    fixture.check("logits", scores.logits)
+    fixture.check("pam_logits", scores.pam)
+    fixture.check("cam_logits", scores.cam)
+    assert scores.auxiliary is None
+
+
+@pytest.mark.parametrize(("name", "prefix"), [("upernet", "decode_head."), ("ocrnet", "decode_head.1.")])
+def test_a_head_of_several_maps_is_refused_alone(name, prefix):
+    weights = load(f"{name}_mmseg_resnet50").weights()
+    state = {key.removeprefix(prefix): tensor for key, tensor in weights.items() if key.startswith(prefix)}
+    with pytest.raises(ConversionError, match=f"a decode head of {name} alone reads several maps"):
+        load_reference(state, "open-mmlab/mmsegmentation")
+
+
 def test_its_cross_entropy_divides_by_all_pixels_unless_told_otherwise():
     logits = torch.zeros(1, 2, 1, 4)
     target = torch.tensor([[[0, 1, 1, IGNORE]]])
@@ -155,7 +177,11 @@ def test_what_is_not_known_is_refused_by_name():
     extra = {"auxiliary_head.psp.conv.weight": torch.zeros(256, 256, 3, 3)}
     with pytest.raises(ConversionError, match=r"without a place: auxiliary_head\.psp\.conv\.weight"):
         load_reference(state | extra, source, args)
-    with pytest.raises(ConversionError, match="reads stage 1"):
+    with pytest.raises(ConversionError, match="reads stage 2 by its tensors, but in_index = 1"):
         load_reference(state, source, {**args, "auxiliary_head": {**args["auxiliary_head"], "in_index": 1}})
+    with pytest.raises(ConversionError, match="the auxiliary head reads 300 channels"):
+        load_reference(state | {"auxiliary_head.convs.0.conv.weight": torch.zeros(256, 300, 3, 3)}, source, args)
+    with pytest.raises(ConversionError, match=r"the decode head reads stage 2 \(in_index\); 3 is known"):
+        load_reference(state, source, {**args, "decode_head": {**args["decode_head"], "in_index": 2}})
     with pytest.raises(ConversionError, match="2 auxiliary heads; one is known"):
         load_reference(state, source, {**args, "auxiliary_head": [{}, {}]})

@@ -158,6 +158,20 @@ def test_an_auxiliary_head_may_have_more_than_one_convolution():
     torch.testing.assert_close(auxiliary, expected, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("name", ["pspnet_mmseg_resnet50", "danet_mmseg_resnet50_v1c"])
+@pytest.mark.parametrize(("stage", "channels"), [(0, 256), (3, 2048)])
+def test_an_auxiliary_head_reads_the_stage_that_has_its_channels(name, stage, channels):
+    fixture = load(name)
+    state = fixture.weights()
+    state["auxiliary_head.convs.0.conv.weight"] = torch.randn(256, channels, 3, 3) / channels**0.5 / 3
+    network = load_reference(state, fixture.spec["source"], fixture.spec["args"])
+    with torch.no_grad():
+        auxiliary = network.scores(fixture.image()).auxiliary
+        maps = conv_module(state, "auxiliary_head.convs.0", network.backbone(fixture.image())[stage - 4])
+        expected = F.conv2d(maps, state["auxiliary_head.conv_seg.weight"], state["auxiliary_head.conv_seg.bias"])
+    torch.testing.assert_close(auxiliary, expected, rtol=1e-3, atol=1e-4)
+
+
 def test_one_score_per_pixel_is_the_foregrounds():
     fixture = load("pspnet_mmseg_resnet50")
     state = fixture.weights()

@@ -1,5 +1,7 @@
 """Checkpoints of segmentation_models.pytorch: networks number by number, and what their arguments mean."""
 
+import re
+
 import pytest
 import torch
 
@@ -32,7 +34,7 @@ def test_stages_that_pspnet_never_computes_are_listed():
 
 
 def test_a_dilated_stage_is_dilated_in_every_convolution():
-    encoder = build_encoder(load("deeplabv3_smp_resnet34").weights(), depth=5, output_stride=8)
+    encoder = build_encoder(load("deeplabv3_smp_resnet34").weights(), {}, depth=5, output_stride=8)
     for stage, dilation in (("layer2", 1), ("layer3", 2), ("layer4", 4)):
         for block in getattr(encoder.body, stage):
             assert block.conv1.dilation == block.conv2.dilation == (dilation, dilation)
@@ -66,6 +68,54 @@ def test_what_is_not_known_is_refused_by_name():
     attention = {"decoder.blocks.0.attention1.attention.cSE.1.weight": torch.zeros(48, 768, 1, 1)}
     with pytest.raises(ConversionError, match=r"without a place: decoder\.blocks\.0\.attention1"):
         load_reference(state | attention, SOURCE)
+    for norm in (False, "instancenorm", {"type": "batchnorm", "eps": 1e-2}):
+        with pytest.raises(ConversionError, match=r"decoder_use_norm = .*: only 'batchnorm' is known"):
+            load_reference(state, SOURCE, {"decoder_use_norm": norm})
+    plain = {name: tensor for name, tensor in state.items() if not re.match(r"decoder\..*\.1\.", name)}
+    with pytest.raises(ConversionError, match="the decoder has no BatchNorm"):
+        load_reference(plain, SOURCE)
+    vgg = {name.replace("encoder.layer1.", "encoder.features."): tensor for name, tensor in state.items()}
+    with pytest.raises(ConversionError, match=r"the encoder \(vgg11\) is none of those known here"):
+        load_reference(vgg, SOURCE, {"encoder_name": "vgg11"})
+
+
+def on_timm(name):
+    """The fixture with its encoder under the names of smp's `tu-` encoders."""
+    fixture = load(name)
+    return fixture, {key.replace("encoder.", "encoder.model."): value for key, value in fixture.weights().items()}
+
+
+def test_a_timm_encoder_is_called_by_name():
+    fixture, state = on_timm("unet_smp_resnet34")
+    with torch.no_grad():
+        network = load_reference(state, args={"encoder_name": "tu-resnet34"})
+        fixture.check("logits", network(fixture.image()).logits)
+    with pytest.raises(ConversionError, match="the encoder is one of timm's: give its name as `encoder_name`"):
+        load_reference(state, SOURCE)
+    with pytest.raises(ConversionError, match="timm has no encoder 'resnet35'"):
+        load_reference(state, SOURCE, {"encoder_name": "tu-resnet35"})
+    short = {key: value for key, value in state.items() if not key.startswith("decoder.blocks.4.")}
+    with pytest.raises(ConversionError, match="lcnet_050 at encoder_depth = 4: it is known in full only"):
+        load_reference(short, SOURCE, {"encoder_name": "tu-lcnet_050"})
+
+
+def test_a_timm_encoder_is_dilated_as_timm_does():
+    _, state = on_timm("deeplabv3_smp_resnet34")
+    body = load_reference(state, SOURCE, {"encoder_name": "tu-resnet34"}).backbone.body
+    assert [block.conv1.dilation[0] for block in body.layer3] == [1, 2, 2, 2, 2, 2]
+    assert [block.conv1.dilation[0] for block in body.layer4] == [2, 4, 4]
+
+
+def test_a_timm_encoder_ends_where_its_depth_says():
+    fixture, state = on_timm("pspnet_smp_resnet50")
+    state = {
+        key: value
+        for key, value in state.items()
+        if not key.startswith(("encoder.model.layer3", "encoder.model.layer4"))
+    }
+    with torch.no_grad():
+        network = load_reference(state, SOURCE, {"encoder_name": "tu-resnet50"})  # PSPNet's own encoder_depth is 3
+        fixture.check("logits", network(fixture.image()).logits)
 
 
 smp_networks = {
@@ -73,6 +123,9 @@ smp_networks = {
         {"encoder_name": "resnet18", "in_channels": 4, "decoder_channels": (64, 48, 32, 16, 8)},
         {"encoder_name": "resnet50", "encoder_depth": 3, "decoder_channels": (64, 32, 16)},
         {"encoder_name": "resnext50_32x4d"},
+        {"encoder_name": "tu-resnet18", "encoder_depth": 3, "decoder_channels": (32, 16, 8)},
+        {"encoder_name": "tu-lcnet_050"},
+        {"encoder_name": "tu-convnext_atto"},
     ],
     "DeepLabV3": [
         {"encoder_name": "resnet50", "encoder_output_stride": 16},
@@ -85,6 +138,7 @@ smp_networks = {
     "UPerNet": [
         {"encoder_name": "resnet18", "decoder_channels": 32},
         {"encoder_name": "resnet34", "encoder_depth": 4, "decoder_channels": 16},
+        {"encoder_name": "tu-convnext_atto", "decoder_channels": 16},
     ],
 }
 

@@ -135,3 +135,24 @@ def test_build_gives_the_form_that_its_arguments_describe(tmp_path):
         UNet.build(2, backbone="resnet18", valid=True)
     with pytest.raises(ValueError, match="has no pretrained part"):
         UNet.build(2, weights=tmp_path / "weights.safetensors")
+
+
+def test_behind_the_last_skip_sides_are_the_images_halved():
+    network = UNet.build(2, backbone="convnext_atto", channels=(4, 4, 4, 4, 4)).eval()  # its finest map is at stride 4
+    sizes = []
+    for level in network.up[-2:]:
+        level.register_forward_pre_hook(lambda _, maps: sizes.append(tuple(maps[0].shape[-2:])))
+    with torch.no_grad():
+        assert network(torch.randn(1, 3, 65, 99)).logits.shape[-2:] == (65, 99)
+    assert sizes == [(32, 49), (65, 99)]
+
+
+@pytest.mark.parametrize(("levels", "sizes"), [(4, []), (5, [(65, 97)]), (6, [(33, 49), (65, 97)])])
+def test_an_expanding_path_may_be_shorter_or_longer_than_its_encoder(levels, sizes):
+    network = UNet.build(2, backbone="resnet18", width=0.125, channels=(8,) * levels).eval()
+    found = []
+    for level in network.up[4:]:  # four have a skip
+        level.register_forward_pre_hook(lambda _, maps: found.append(tuple(maps[0].shape[-2:])))
+    with torch.no_grad():
+        assert network(torch.randn(1, 3, 65, 97)).logits.shape[-2:] == (65, 97)
+    assert found == sizes

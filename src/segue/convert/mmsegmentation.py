@@ -17,7 +17,7 @@ from torch import Tensor
 from segue.backbones import Backbone, Features, TimmBackbone
 from segue.backbones.timm import lay_out, use_caffe_layout
 from segue.convert.reference import Conversion, ConversionError, Rule, Source, rename, two_scores
-from segue.convert.resnet import resnet_shape
+from segue.convert.resnet import resnet_shape, stage_widths
 from segue.labels import IGNORE
 from segue.losses import cross_entropy
 from segue.models.auxiliary import AuxiliaryNetwork
@@ -85,6 +85,8 @@ class Head:
     rules: mmsegmentation's names of its tensors -> this package's; see `rename`.
     build: the network for a checkpoint.
     dilated: whether the backbone is, in mmsegmentation's own files for this head.
+    reads: the first convolution on the one map that it reads; None for a head of several maps, which cannot be
+        loaded alone.
     """
 
     network: str
@@ -92,6 +94,7 @@ class Head:
     rules: Sequence[Rule]
     build: Callable[[Segmentor], Network[Any]]
     dilated: bool = True
+    reads: str | None = None
 
 
 def conv_module(old: str, new: str) -> list[Rule]:
@@ -260,6 +263,7 @@ HEADS: dict[str, Head] = {
             (r"decode_head\.conv_seg\.", "classify_sum.1."),
         ],
         danet,
+        reads="pam_in_conv.conv.weight",
     ),
     "ASPPHead": Head(
         "deeplabv3",
@@ -272,12 +276,14 @@ HEADS: dict[str, Head] = {
             (r"decode_head\.conv_seg\.", "classify."),
         ],
         deeplabv3,
+        reads="aspp_modules.0.conv.weight",
     ),
     "FCNHead": Head(
         "fcn",
         r"decode_head\.convs\.\d+\.conv\.",
         fcn_rules(r"decode_head", "head"),
         fcn,
+        reads="convs.0.conv.weight",
     ),
     # Before PSPHead, whose tensors it has as well.
     "UPerHead": Head(
@@ -303,10 +309,11 @@ HEADS: dict[str, Head] = {
             (r"decode_head\.conv_seg\.", "classify."),
         ],
         pspnet,
+        reads="psp_modules.0.1.conv.weight",
     ),
     "OCRHead": Head(
         "ocrnet",
-        r"decode_head\.1\.object_context_block\.",
+        r"decode_head\.(1\.)?object_context_block\.",
         [
             *conv_module(r"decode_head\.0\.convs\.0", "regions.0"),
             (r"decode_head\.0\.conv_seg\.", "regions.2."),
@@ -330,14 +337,12 @@ def _recognise(head: Head, state: Mapping[str, Tensor]) -> bool:
 
 def _convert(head: Head, state: Mapping[str, Tensor], args: Mapping[str, Any]) -> Conversion:
     backbone_config, heads, auxiliary_config = read_config(args, head.dilated)
+    _check_stage(head, heads[-1])
     auxiliary_convolution = state.get("auxiliary_head.convs.0.conv.weight")
-    if auxiliary_convolution is not None and auxiliary_config.get("in_index", 2) not in (2, -2):
-        raise ConversionError(
-            f"the auxiliary head reads stage {auxiliary_config['in_index']}; only 2, the third, is known"
-        )
+    stage = 2 if auxiliary_convolution is None else _stage(state, auxiliary_convolution.shape[1], auxiliary_config)
     further = any(re.match(r"auxiliary_head\.(convs\.[1-9]|conv_cat)", name) for name in state)
     wide = auxiliary_convolution is not None and auxiliary_convolution.shape[-1] != 3
-    plain = not (further or wide or auxiliary_config.get("dilation", 1) != 1)
+    plain = stage == 2 and not (further or wide or auxiliary_config.get("dilation", 1) != 1)
     auxiliary_rules = AUXILIARY_RULES if plain else fcn_rules(r"auxiliary_head", "auxiliary")
     tensors, unused = rename(state, [*head.rules, *BACKBONE_RULES, *auxiliary_rules])
     _double_single_scores(head, tensors)
@@ -353,7 +358,28 @@ def _convert(head: Head, state: Mapping[str, Tensor], args: Mapping[str, Any]) -
     network = head.build(segmentor)
     if not plain and isinstance(network, AuxiliaryNetwork | DANet):
         network.auxiliary = convolution_head(state, "auxiliary_head", auxiliary_config)
+        network.auxiliary_map = stage - 4
     return Conversion(network, tensors, unused)
+
+
+def _stage(state: Mapping[str, Tensor], channels: int, config: Config) -> int:
+    """The backbone's stage, 0 to 3, that the auxiliary head reads: the one with so many channels."""
+    widths = stage_widths(state, "backbone.")
+    if channels not in widths:
+        raise ConversionError(f"the auxiliary head reads {channels} channels; the backbone's stages have {widths}")
+    stage = widths.index(channels)
+    named = config.get("in_index", stage)
+    if named not in (stage, stage - 4):
+        raise ConversionError(f"the auxiliary head reads stage {stage} by its tensors, but in_index = {named}")
+    return stage
+
+
+def _check_stage(head: Head, config: Config) -> None:
+    """Decode heads read the last stage, UPerHead all four."""
+    index = config.get("in_index")
+    known: Sequence[Any] = (None, [0, 1, 2, 3]) if head.network == "upernet" else (None, 3, -1)
+    if (list(index) if isinstance(index, Sequence) else index) not in known:
+        raise ConversionError(f"the decode head reads stage {index} (in_index); {known[1]} is known")
 
 
 def _double_single_scores(head: Head, tensors: dict[str, Tensor]) -> None:
@@ -375,12 +401,16 @@ def _recognise_alone(head: Head, state: Mapping[str, Tensor]) -> bool:
 
 def _convert_alone(head: Head, state: Mapping[str, Tensor], args: Mapping[str, Any]) -> Conversion:
     """A decode head alone: the network's images are the feature map that it reads. args: the head's own."""
+    if head.reads is None:
+        raise ConversionError(
+            f"a decode head of {head.network} alone reads several maps, not one picture: give it with its backbone"
+        )
+    channels = state[head.reads].shape[1]
     state = {f"decode_head.{name}": tensor for name, tensor in state.items()}
     tensors, unused = rename(state, head.rules)
     _double_single_scores(head, tensors)
-    first = next(tensor for name, tensor in state.items() if re.match(head.mark, name) and tensor.ndim == 4)
     segmentor = Segmentor(
-        backbone=Features(first.shape[1]),
+        backbone=Features(channels),
         state=state,
         heads=[args],
         num_classes=num_scores(state, "decode_head"),
@@ -448,6 +478,6 @@ SOURCES = (
     *(Source(NAMES, head.network, partial(_recognise, head), partial(_convert, head)) for head in HEADS.values()),
     *(
         Source(NAMES, head.network, partial(_recognise_alone, head), partial(_convert_alone, head))
-        for head in (HEADS[kind] for kind in ("ASPPHead", "FCNHead", "PSPHead"))
+        for head in HEADS.values()
     ),
 )

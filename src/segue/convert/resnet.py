@@ -60,3 +60,15 @@ def resnet_shape(state: Mapping[str, Tensor], prefix: str = "") -> ResNetShape:
         )
     width = state[f"{prefix}layer1.0.conv1.weight"].shape[0] / 64
     return ResNetShape(base + stems[stem], first.shape[1], width, blocks)
+
+
+def stage_widths(state: Mapping[str, Tensor], prefix: str = "") -> list[int]:
+    """Channels of the maps of a ResNet's four stages."""
+    return [
+        max(
+            tensor.shape[0]
+            for name, tensor in state.items()
+            if re.match(rf"{re.escape(prefix)}layer{stage}\.0\.conv\d\.weight", name)
+        )
+        for stage in (1, 2, 3, 4)
+    ]

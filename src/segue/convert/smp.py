@@ -1,4 +1,8 @@
-"""Checkpoints of segmentation_models.pytorch: Unet, DeepLabV3, PSPNet and UPerNet on ResNets and ResNeXts."""
+"""Checkpoints of segmentation_models.pytorch: Unet, DeepLabV3, PSPNet and UPerNet.
+
+On its own ResNets and ResNeXts, which their tensors tell, and on timm's encoders (`tu-...`), which need their
+`encoder_name`. Its other encoders hand out maps that timm's of the same names do not.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ from torch import Tensor
 from segue.backbones import TimmBackbone
 from segue.backbones.timm import keep_first_maps
 from segue.convert.reference import Conversion, ConversionError, Rule, Source, rename, two_scores
-from segue.convert.resnet import resnet_shape
+from segue.convert.resnet import resnet_shape, stage_widths
 from segue.convert.torchvision import aspp_rules
 from segue.models.deeplabv3 import DeepLabV3
 from segue.models.network import Network
@@ -21,15 +25,23 @@ from segue.models.upernet import UPerNet
 
 NAMES = ("qubvel-org/segmentation_models.pytorch", "segmentation_models_pytorch")
 
+NORM_ARGUMENTS = ("decoder_use_norm", "decoder_use_batchnorm", "psp_use_batchnorm")  # the last two before version 0.5
+
 Tensors = Mapping[str, Tensor]
 Arguments = Mapping[str, Any]
 
 
-def build_encoder(state: Tensors, *, depth: int, output_stride: int = 32) -> TimmBackbone:
-    """The ResNet or ResNeXt of tensors named `encoder...`, its first `depth` maps; not yet filled.
+def build_encoder(state: Tensors, args: Arguments, *, depth: int, output_stride: int = 32) -> TimmBackbone:
+    """The encoder of tensors named `encoder...`, its first `depth` maps; not yet filled.
 
-    A dilated stage is dilated in every convolution: in both of a basic block, and in the first block.
+    A dilated stage of smp's own ResNets is dilated in every convolution: in both of a basic block, and in the first
+    block.
     """
+    if _is_timm(state):
+        return _timm_encoder(state, args, depth, output_stride)
+    if "encoder.layer1.0.conv1.weight" not in state:
+        named = f" ({args['encoder_name']})" if "encoder_name" in args else ""
+        raise ConversionError(f"the encoder{named} is none of those known here: smp's ResNets and ResNeXts, and tu-...")
     shape = resnet_shape(state, "encoder.")
     name, width = shape.name, shape.width
     second = state["encoder.layer1.0.conv2.weight"]
@@ -45,26 +57,42 @@ def build_encoder(state: Tensors, *, depth: int, output_stride: int = 32) -> Tim
     return encoder
 
 
+def _is_timm(state: Tensors) -> bool:
+    return any(name.startswith("encoder.model.") for name in state)
+
+
+def _timm_encoder(state: Tensors, args: Arguments, depth: int, output_stride: int) -> TimmBackbone:
+    """An encoder that smp takes from timm; dilated, it is as timm dilates it."""
+    name = re.sub(r"^(tu|timm)-", "", args.get("encoder_name", ""))
+    if not name:
+        raise ConversionError("the encoder is one of timm's: give its name as `encoder_name`")
+    first = next(tensor for key, tensor in state.items() if key.startswith("encoder.model.") and tensor.ndim == 4)
+    try:
+        encoder = TimmBackbone(name, in_channels=first.shape[1], output_stride=output_stride)
+    except ValueError as error:
+        raise ConversionError(str(error)) from error
+    maps = depth if encoder.strides[0] == 2 else depth - 1  # of one that begins at 4, smp counts an empty map at 2
+    if encoder.resnet:
+        keep_first_maps(encoder, maps)
+    elif maps != len(encoder.channels):
+        raise ConversionError(f"{name} at encoder_depth = {depth}: it is known in full only")
+    return encoder
+
+
 def encoder_rules(depth: int) -> list[Rule]:
     """Names of the encoder's tensors: those behind its first `depth` maps are there, but never computed with."""
     behind: list[Rule] = [(rf"encoder\.layer{stage}\.", None) for stage in range(depth, 5)]
-    return [*behind, (r"encoder\.", "backbone.body.")]
+    return [*behind, (r"encoder\.(model\.)?", "backbone.body.")]
 
 
-def depth_of(state: Tensors, channels: int) -> int:
+def depth_of(state: Tensors, args: Arguments, channels: int, default: int) -> int:
     """How many maps the encoder computes when its last one has `channels`: smp's `encoder_depth`."""
-    widths = [_stage_width(state, stage) for stage in (1, 2, 3, 4)]
+    if _is_timm(state):
+        return int(args.get("encoder_depth", default))
+    widths = stage_widths(state, "encoder.")
     if channels not in widths:
         raise ConversionError(f"the decoder reads {channels} channels; the encoder's stages have {widths}")
     return widths.index(channels) + 2
-
-
-def _stage_width(state: Tensors, stage: int) -> int:
-    return max(
-        tensor.shape[0]
-        for name, tensor in state.items()
-        if re.match(rf"encoder\.layer{stage}\.0\.conv\d\.weight", name)
-    )
 
 
 def unet(state: Tensors, args: Arguments) -> tuple[Network[Any], Sequence[Rule]]:
@@ -77,7 +105,7 @@ def unet(state: Tensors, args: Arguments) -> tuple[Network[Any], Sequence[Rule]]
         if re.fullmatch(r"decoder\.blocks\.\d+\.conv1\.0\.weight", name)
     ]
     depth = len(channels)
-    network = EncoderUNet(build_encoder(state, depth=depth), _num_classes(state), channels=channels)
+    network = EncoderUNet(build_encoder(state, args, depth=depth), _num_classes(state), channels=channels)
     rules: list[Rule] = [
         *encoder_rules(depth),
         (r"decoder\.blocks\.(\d+)\.conv1\.", r"up.\1.0."),
@@ -89,10 +117,10 @@ def unet(state: Tensors, args: Arguments) -> tuple[Network[Any], Sequence[Rule]]
 def deeplabv3(state: Tensors, args: Arguments) -> tuple[Network[Any], Sequence[Rule]]:
     """DeepLabV3; before version 0.4 its decoder was a plain sequence."""
     aspp = "decoder.aspp." if "decoder.aspp.project.0.weight" in state else "decoder.0."
-    depth = depth_of(state, state[f"{aspp}convs.0.0.weight"].shape[1])
+    depth = depth_of(state, args, state[f"{aspp}convs.0.0.weight"].shape[1], default=5)
     separable = f"{aspp}convs.1.0.0.weight" in state
     network = DeepLabV3(
-        build_encoder(state, depth=depth, output_stride=args.get("encoder_output_stride", 8)),
+        build_encoder(state, args, depth=depth, output_stride=args.get("encoder_output_stride", 8)),
         _num_classes(state),
         rates=tuple(args.get("decoder_atrous_rates", (12, 24, 36))),
         channels=state[f"{aspp}project.0.weight"].shape[0],
@@ -122,9 +150,9 @@ def pspnet(state: Tensors, args: Arguments) -> tuple[Network[Any], Sequence[Rule
         tensor for name, tensor in state.items() if re.fullmatch(r"decoder\.psp\.blocks\.\d\.pool\.1\.0\.weight", name)
     ]
     in_channels, channels = projections[0].shape[1], state["decoder.conv.0.weight"].shape[0]
-    depth = depth_of(state, in_channels)
+    depth = depth_of(state, args, in_channels, default=3)
     network = PSPNet(
-        build_encoder(state, depth=depth),
+        build_encoder(state, args, depth=depth),
         _num_classes(state),
         channels=channels,
         ppm=LightPPM(in_channels, channels),
@@ -146,7 +174,7 @@ def upernet(state: Tensors, args: Arguments) -> tuple[Network[Any], Sequence[Rul
     finer = len({name.split(".")[2] for name in state if name.startswith("decoder.fpn_lateral_blocks.")})
     depth = finer + 2
     network = UPerNet(
-        build_encoder(state, depth=depth),
+        build_encoder(state, args, depth=depth),
         _num_classes(state),
         channels=state["decoder.fusion_block.0.weight"].shape[0],
         norm=True,
@@ -175,6 +203,16 @@ def _num_classes(state: Tensors) -> int:
     return max(2, state["segmentation_head.0.weight"].shape[0])
 
 
+def _check_norm(state: Tensors, args: Arguments) -> None:
+    """BatchNorm with its usual settings is what the networks have here."""
+    name = next((name for name in NORM_ARGUMENTS if name in args), NORM_ARGUMENTS[0])
+    norm = args.get(name, "batchnorm")
+    if norm not in (True, "batchnorm", {"type": "batchnorm"}):
+        raise ConversionError(f"{name} = {norm!r}: only 'batchnorm' is known")
+    if not any(re.match(r"decoder\..*\.running_mean", name) for name in state):
+        raise ConversionError("the decoder has no BatchNorm (decoder_use_norm): only 'batchnorm' is known")
+
+
 Build = Callable[[Tensors, Arguments], tuple[Network[Any], Sequence[Rule]]]
 
 
@@ -185,6 +223,7 @@ def _source(network: str, mark: str, build: Build) -> Source:
         return "segmentation_head.0.weight" in state and any(re.fullmatch(mark, name) for name in state)
 
     def convert(state: Tensors, args: Arguments) -> Conversion:
+        _check_norm(state, args)
         built, rules = build(state, args)
         tensors, unused = rename(state, [*rules, (r"segmentation_head\.0\.", "classify.")])
         two_scores(tensors, "classify")

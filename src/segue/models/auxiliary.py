@@ -21,13 +21,15 @@ class Maps(NamedTuple):
 class AuxiliaryNetwork(Network[Maps]):
     """A network with a small head on the last but one stage, whose loss helps training (PSPNet, Sec. 4).
 
-    auxiliary: the head, None for none. auxiliary_weight: of its loss.
+    auxiliary: the head, None for none. auxiliary_weight: of its loss. auxiliary_map: which map of the backbone's it
+        reads, counted from the last one, -1.
     align_corners: of the enlargement to the image's size.
     """
 
     backbone: nn.Module
     auxiliary: nn.Module | None
     auxiliary_weight: float
+    auxiliary_map: int = -2
     align_corners: bool
     criterion: Criterion
 
@@ -40,7 +42,7 @@ class AuxiliaryNetwork(Network[Maps]):
         features = self.backbone(images)
         auxiliary = None
         if self.auxiliary is not None and (self.training or self.all_outputs):
-            auxiliary = self.auxiliary(features[-2])
+            auxiliary = self.auxiliary(features[self.auxiliary_map])
         return Maps(self.decode(features), auxiliary)
 
     def forward(self, images: Tensor) -> Maps:

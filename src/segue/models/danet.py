@@ -107,6 +107,7 @@ class DANet(Network[DANetOutput]):
     )
     backbone_options = TimmOptions("resnet101", output_stride=8, multi_grid=(1, 2, 4))  # dilations 4, 8, 16
     backbone: Backbone
+    auxiliary_map: int = -2  # which of the backbone's maps the small head reads
 
     def __init__(
         self,
@@ -152,12 +153,13 @@ class DANet(Network[DANetOutput]):
 
     def scores(self, images: Tensor) -> DANetOutput:
         """The score maps of `forward` before they are enlarged: (B, K, H', W') each."""
-        *_, third, last = self.backbone(images)
+        features = self.backbone(images)
+        last = features[-1]
         pam, cam = self.pam_out(self.pam(self.pam_in(last))), self.cam_out(self.cam(self.cam_in(last)))
         logits = self.classify_sum(pam + cam)
         if not (self.training or self.all_outputs):
             return DANetOutput(logits, None, None, None)
-        auxiliary = None if self.auxiliary is None else self.auxiliary(third)
+        auxiliary = None if self.auxiliary is None else self.auxiliary(features[self.auxiliary_map])
         return DANetOutput(logits, self.classify_pam(pam), self.classify_cam(cam), auxiliary)
 
     def loss(self, output: DANetOutput, target: Tensor) -> dict[str, Tensor]:

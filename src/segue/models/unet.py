@@ -315,14 +315,19 @@ class EncoderUNet(UNet):
     def forward(self, images: Tensor) -> UNetOutput:
         assert self.backbone is not None
         *skips, maps = self.backbone(images)
-        for level in self.up:
+        for left, level in zip(reversed(range(len(self.up))), self.up, strict=True):
             if skips:
                 skip = skips.pop()
                 maps = F.interpolate(maps, size=skip.shape[-2:], mode="nearest")
                 maps = level(torch.cat([maps, skip], dim=1))
-            elif maps.shape[-2:] != images.shape[-2:]:
-                size = tuple(min(2 * side, full) for side, full in zip(maps.shape[-2:], images.shape[-2:], strict=True))
-                maps = level(F.interpolate(maps, size=size, mode="nearest"))
-            else:
-                maps = level(maps)
+                continue
+            # Sides come out as those of the image, halved as often as there are levels left.
+            wanted = [full // 2**left for full in images.shape[-2:]]
+            size = [_enlarged(side, target) for side, target in zip(maps.shape[-2:], wanted, strict=True)]
+            maps = level(F.interpolate(maps, size=size, mode="nearest"))
         return UNetOutput(resize(self.classify(maps), like=images))
+
+
+def _enlarged(side: int, wanted: int) -> int:
+    """`wanted`, when it is about twice the side; else just twice the side, or the side itself if it is no less."""
+    return max(side, wanted if wanted <= 2 * side + 1 else 2 * side)
