@@ -1,5 +1,7 @@
 """Border labels: the authors' own, OpenCV's on any picture, and what becomes of pixels without a label."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -62,6 +64,28 @@ def test_void_is_class_0_to_the_authors_rule():
 def test_pieces_leave_no_seam():
     target = discs((1, 1100, 1200), 9)  # more than one piece of pixels
     assert torch.equal(border_labels(target, 9, void_borders=True), opencv(target.to(torch.uint8)))
+
+
+def test_what_earlier_calls_left_in_memory_changes_nothing():
+    large, wide, small = discs((2, 90, 121), 7), discs((1, 40, 300), 7, seed=1), discs((1, 31, 33), 7, seed=2)
+    with torch.inference_mode():
+        border_labels(discs((3, 100, 130), 150), 150)
+    for target in (large, small, wide, small, large):
+        for classes in (7, 150):
+            assert torch.equal(border_labels(target, classes, void_borders=True), opencv(target.to(torch.uint8)))
+    kept = border_labels(large, 7)
+    before = kept.clone()
+    border_labels(discs((2, 90, 121), 7, seed=3), 7)
+    assert torch.equal(kept, before)
+
+
+def test_threads_do_not_disturb_each_other():
+    targets = [discs((1, 200, 220), 7, seed=seed) for seed in range(4)]
+    expected = [border_labels(target, 7) for target in targets]
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(5):
+            for labels, one in zip(pool.map(lambda target: border_labels(target, 7), targets), expected, strict=True):
+                assert torch.equal(labels, one)
 
 
 def test_a_straight_border_is_seven_pixels_wide():
@@ -128,7 +152,8 @@ def test_the_target_is_left_as_it_was():
 def test_small_and_large_numbers_give_the_same_edges():
     ids = discs((1, 64, 80), 52).to(torch.uint8)
     framed = frame(ids, repeat=True)
-    assert torch.equal(canny(framed, torch.int16), canny(framed, torch.float32))
+    small = canny(framed, torch.int16).clone()
+    assert torch.equal(small, canny(framed, torch.float32))
 
 
 def test_a_mark_grows_to_a_square_of_seven_cut_at_the_rim():

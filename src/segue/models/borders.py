@@ -4,15 +4,17 @@ The rule is that of the authors' code (ycszen/TorchSeg): OpenCV's Canny on the p
 aperture and both thresholds 5, dilated by a 7x7 square. What is here equals OpenCV pixel by pixel;
 `benchmarks/borders.py` compares the time that both take.
 
-A processor spends its time touching memory here, so numbers are small, mostly changed in place, and comparisons whose
-results are of another type are replaced by arithmetic. Pictures are *framed*, with `REACH` pixels more on every side,
-and taken as one line of rows behind each other, in which neighbours are as far apart everywhere: 1 along x, a row
-along y.
+A processor spends its time touching memory here, so numbers are small, the same memory is used again and again (what
+the functions below return is overwritten by the next call), and comparisons whose results are of another type are
+replaced by arithmetic. Pictures are *framed*, with `REACH` pixels more on every side, and taken as one line of rows
+behind each other, in which neighbours are as far apart everywhere: 1 along x, a row along y.
 """
 
 from __future__ import annotations
 
 import math
+import threading
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -24,6 +26,30 @@ SEEN = 2 * REACH + 1  # pixels around one that decide on it: the aperture, an ed
 SMALL = 52  # classes whose gradients, up to 640 times the largest difference of class numbers, fit into 16 bits
 TANGENT = 13573 / 2**15  # of 22.5 degrees, as OpenCV has it
 PIECE = 800_000  # pixels that a processor works on at a time, so that what it makes on the way stays in its cache
+
+
+class _Memory(threading.local):
+    """A processor's memory for what is made on the way, by name, kept from piece to piece and from call to call.
+
+    C libraries return what is freed to the system, which hands it out anew page by page: that may take three times as
+    long as all arithmetic here. A GPU's memory is kept by PyTorch itself.
+    """
+
+    def __init__(self) -> None:
+        self.kept: dict[tuple[str, torch.dtype], Tensor] = {}
+
+    def line(self, name: str, length: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+        """(length,), with what was left in it; until the same name is asked for again."""
+        if device.type != "cpu":
+            return torch.empty(length, dtype=dtype, device=device)
+        kept = self.kept.get((name, dtype))
+        if kept is None or len(kept) < length:
+            with torch.inference_mode(False):  # what is made in that mode cannot be written to outside of it
+                kept = self.kept[name, dtype] = torch.empty(length, dtype=dtype)
+        return kept[:length]
+
+
+_memory = _Memory()
 
 
 def border_labels(target: Tensor, num_classes: int = IGNORE, *, void_borders: bool = False) -> Tensor:
@@ -45,47 +71,71 @@ def border_labels(target: Tensor, num_classes: int = IGNORE, *, void_borders: bo
     for some, out in zip(target.split(pictures), labels.split(pictures), strict=True):
         for first in range(0, height, rows):
             above = max(first - SEEN, 0)
-            piece = _labels(some[:, above : first + rows + SEEN], dtype, void_borders)
-            out[:, first : first + rows] = piece[:, first - above :][:, :rows]
+            inside = slice(first - above, first - above + rows)
+            _label(some[:, above : first + rows + SEEN], inside, dtype, void_borders, out[:, first : first + rows])
     return labels
 
 
-def _labels(target: Tensor, dtype: torch.dtype, void_borders: bool) -> Tensor:
-    """`border_labels` of pictures that are worked on at once."""
-    ids = target.to(torch.uint8, copy=True).add_(1)  # only differences count; now `IGNORE` is 0 and class 0 is 1
+def _label(target: Tensor, inside: slice, dtype: torch.dtype, void_borders: bool, out: Tensor) -> None:
+    """`border_labels` of the rows `inside` pictures that are worked on at once."""
+
+    def new(name: str) -> Tensor:
+        return _memory.line(name, target.numel(), torch.uint8, target.device).view(target.shape)
+
+    ids = new("classes").copy_(target).add_(1)  # only differences count; now `IGNORE` is 0 and class 0 is 1
     if void_borders:
-        return dilate(canny(frame(ids.clamp_(min=1), repeat=True), dtype))
-    void = ids == 0
+        out.copy_(dilate(canny(frame(ids.clamp_(min=1), repeat=True), dtype))[:, inside])
+        return
+    void = torch.clamp(ids, max=1, out=new("void")).bitwise_xor_(1)
     edges = canny(frame(ids.clamp_(min=1), repeat=True), dtype)
     # One dilation serves both kinds of edges: bit 0 stands for sound ones, bit 1 for those beside void.
     inner = edges[:, REACH:-REACH, REACH:-REACH]
-    inner += inner & dilate(frame(void.view(torch.uint8)))
-    bands = dilate(edges)
-    left_out = bands.eq(2).logical_or_(void)
-    return bands.bitwise_and_(1).sub_(left_out.view(torch.uint8))  # 0 - 1 is 255, and of 2, 0 was left
+    inner += dilate(frame(void)).bitwise_and_(inner)
+    bands = dilate(edges)[:, inside]
+    sound = torch.bitwise_and(bands, 1, out=out)
+    left_out = bands.bitwise_right_shift_(1).bitwise_or_(void[:, inside])
+    sound.sub_(torch.maximum(left_out, sound, out=left_out).sub_(sound))  # what is sound stays; else 0 - 1 is 255
 
 
 def frame(maps: Tensor, *, repeat: bool = False) -> Tensor:
-    """(B, H, W) -> (B, H + 6, W + 6): zeros around each picture or, with `repeat`, its outermost pixels."""
-    framed = maps.new_zeros(maps.shape[0], maps.shape[1] + 2 * REACH, maps.shape[2] + 2 * REACH)
+    """(B, H, W) -> (B, H + 6, W + 6) uint8: zeros around each picture or, with `repeat`, its outermost pixels."""
+    batch, height, width = maps.shape
+    shape = (batch, height + 2 * REACH, width + 2 * REACH)
+    framed = _memory.line("framed", math.prod(shape), torch.uint8, maps.device).view(shape)
     framed[:, REACH:-REACH, REACH:-REACH] = maps
+    above, below, left, right = margins(framed)
     if repeat:
-        framed[:, :REACH] = framed[:, REACH, None]
-        framed[:, -REACH:] = framed[:, -REACH - 1, None]
-        framed[..., :REACH] = framed[..., REACH, None]
-        framed[..., -REACH:] = framed[..., -REACH - 1, None]
+        above.copy_(framed[:, REACH, None])
+        below.copy_(framed[:, -REACH - 1, None])
+        left.copy_(framed[..., REACH, None])
+        right.copy_(framed[..., -REACH - 1, None])
+    else:
+        for margin in (above, below, left, right):
+            margin.zero_()
     return framed
 
 
+def margins(framed: Tensor) -> tuple[Tensor, ...]:
+    """Above, below, left and right of each picture."""
+    return framed[:, :REACH], framed[:, -REACH:], framed[..., :REACH], framed[..., -REACH:]
+
+
 def dilate(marks: Tensor) -> Tensor:
-    """Framed marks, integers -> (B, H, W): the bits of all pixels in the 7x7 square around each, joined."""
+    """Framed marks, uint8 -> (B, H, W): the bits of all pixels in the 7x7 square around each, joined."""
     batch, height, width = marks.shape
-    line = marks.flatten()
-    for pixel in (width, 1):
-        for step in (1, 2, 3):  # joins 2, then 4, then 7 neighbours
-            line = line[: -step * pixel] | line[step * pixel :]
+    steps = [step * pixel for pixel in (width, 1) for step in (1, 2, 3)]  # joins 2, then 4, then 7 neighbours
+    line = join(marks.view(-1), torch.bitwise_or, steps)
     # What is joined now stands where its square begins.
     return line.as_strided((batch, height - 2 * REACH, width - 2 * REACH), marks.stride())
+
+
+def join(line: Tensor, how: Callable[..., Tensor], steps: Sequence[int]) -> Tensor:
+    """Join the numbers of a line with those that are a step further, and what comes out again, step after step."""
+    names = ["joined", "joined before"]
+    for step in steps:
+        line = how(line[:-step], line[step:], out=_memory.line(names[0], len(line) - step, line.dtype, line.device))
+        names.reverse()
+    return line
 
 
 def canny(ids: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -98,56 +148,70 @@ def canny(ids: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     """
     row = ids.shape[-1]
     centre = REACH * row + REACH  # of a square, from its first pixel
-    x, y = (sixteenth(slope) for slope in gradient(ids, dtype))
-    falling = (x ^ y).clamp_(-1, 0)  # -1 where the signs differ, else 0; so are all masks below
+
+    def new(name: str, length: int, dtype: torch.dtype = torch.int16) -> Tensor:
+        return _memory.line(name, length, dtype, ids.device)
+
+    x, y = (sixteenth(slope, name) for slope, name in zip(gradient(ids, dtype), ("smooth", "steep"), strict=True))
+    falling = torch.bitwise_xor(x, y, out=new("falling", len(x))).clamp_(-1, 0)  # -1 where the signs differ, else 0
     x.abs_()
     y.abs_()
-    framed = torch.empty_like(ids, dtype=torch.int16)
+    framed = new("magnitude", ids.numel()).view(ids.shape)
     magnitude = torch.add(x, y, out=framed.view(-1)[centre:-centre])  # L1
-    for margin in (framed[:, :REACH], framed[:, -REACH:], framed[..., :REACH], framed[..., -REACH:]):
+    for margin in margins(framed):
         margin.zero_()  # beyond the picture, there is no gradient
     # The gradient lies along x up to 22.5 degrees, and along y from 67.5, whose tangents are t and 2 + t. Integers y
     # are above t x where they are above what is left of it, rounded down.
-    not_along_x = x.to(torch.float32).mul_(TANGENT).to(torch.int16).sub_(y)
-    along_y = torch.add(not_along_x, x, alpha=2).clamp_(-1, 0)
+    not_along_x = new("not along x", len(x)).copy_(new("scaled", len(x), torch.float32).copy_(x).mul_(TANGENT)).sub_(y)
+    along_y = torch.add(not_along_x, x, alpha=2, out=new("along y", len(x))).clamp_(-1, 0)
     not_along_x.clamp_(-1, 0)
-    line, less = framed.view(-1), framed.view(-1) - 1
+    line = framed.view(-1)
+    less = torch.sub(line, 1, out=new("less", len(line)))
 
-    def larger(one: Tensor, step: int, other: Tensor, further: int) -> Tensor:
-        return torch.maximum(one[centre + step :][: len(x)], other[centre + further :][: len(x)])
+    def larger(one: Tensor, step: int, other: Tensor, further: int, out: Tensor) -> Tensor:
+        return torch.maximum(one[centre + step :][: len(x)], other[centre + further :][: len(x)], out=out)
 
     # What an edge has to exceed. Of equals along x or y the first one is the edge; along a diagonal, none.
-    rival = larger(line, -row - 1, line, row + 1)
-    rival = choose(falling, larger(line, 1 - row, line, row - 1), rival)
-    rival = choose(along_y, larger(line, -row, less, row), rival)
-    rival = choose(not_along_x, rival, larger(line, -1, less, 1))
-    marks = torch.zeros_like(ids)
-    marks.view(-1)[centre:-centre] = rival.lt_(magnitude)
-    return marks
+    rival = larger(line, -row - 1, line, row + 1, out=x)
+    rival = choose(falling, larger(line, 1 - row, line, row - 1, out=y), rival)
+    rival = choose(along_y, larger(line, -row, less, row, out=y), rival)
+    rival = choose(not_along_x, rival, larger(line, -1, less, 1, out=y))
+    marks = _memory.line("marks", ids.numel(), torch.uint8, ids.device)
+    marks[:centre] = marks[-centre:] = 0
+    marks[centre:-centre] = rival.lt_(magnitude)
+    return marks.view(ids.shape)
 
 
 def gradient(ids: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """Sobel's 7x7 derivatives along x and y, of the squares that begin at each pixel of the framed line.
 
     Both kernels are made of sums of two neighbours: [1 6 15 20 15 6 1] of six such sums, [-1 -4 -5 0 5 4 1] of five and
-    a difference. The five that both have in each direction are taken once. Seven sums fit into 16 bits in any case.
+    a difference. The five that both have in each direction are taken once. Six sums fit into 16 bits in any case.
     """
     row = ids.shape[-1]
-    sums = ids.flatten().to(torch.int16)
-    for step in (row, row, row, row, row, 1, 1):
-        sums = sums[:-step] + sums[step:]
-    sums = sums.to(dtype)
-    for step in (1, 1, 1):
-        sums = sums[:-step] + sums[step:]
-    smooth, steep = sums[:-row] + sums[row:], sums[row:] - sums[:-row]
-    return smooth[1:] - smooth[:-1], steep[1:] + steep[:-1]
+
+    def new(name: str, length: int, dtype: torch.dtype = dtype) -> Tensor:
+        return _memory.line(name, length, dtype, ids.device)
+
+    line = new("sums", ids.numel(), torch.int16).copy_(ids.view(-1))
+    line = join(line, torch.add, (row, row, row, row, row, 1))
+    if dtype != line.dtype:
+        line = new("sums", len(line)).copy_(line)
+    line = join(line, torch.add, (1, 1, 1, 1))
+    before, after = line[:-row], line[row:]
+    smooth = torch.add(before, after, out=new("smooth", len(before)))
+    steep = torch.sub(after, before, out=new("steep", len(before)))
+    x = torch.sub(smooth[1:], smooth[:-1], out=new("x", len(smooth) - 1))
+    y = torch.add(steep[1:], steep[:-1], out=new("y", len(steep) - 1))
+    return x, y
 
 
-def sixteenth(values: Tensor) -> Tensor:
+def sixteenth(values: Tensor, name: str) -> Tensor:
     """A sixteenth of the values, halves rounded to the even neighbour, in 16 bits; changes its argument."""
+    spare = _memory.line(name, len(values), torch.int16, values.device)
     if values.is_floating_point():
-        return values.div_(16).round_().to(torch.int16)
-    values += (values >> 4).bitwise_and_(1).add_(7)
+        return spare.copy_(values.div_(16).round_())
+    values += torch.bitwise_right_shift(values, 4, out=spare).bitwise_and_(1).add_(7)
     return values.bitwise_right_shift_(4)
 
 
