@@ -254,8 +254,11 @@ def test_the_losses_have_the_configurations_weights():
 
 
 def test_a_configuration_may_be_a_part_of_one():
-    network = load_reference(load("mcibi_none_resnet50").weights(), args={"backbone": {"outstride": 16}})
+    momentum = {"base_momentum": 0.3, "adjust_by_learning_rate": False}
+    args = {"backbone": {"outstride": 16}, "update_cfg": {"strategy": "mean", "momentum_cfg": momentum}}
+    network = load_reference(load("mcibi_none_resnet50").weights(), args=args)
     assert network.backbone.strides[-1] == 16
+    assert (network.momentum, network.fixed_momentum, network.memory.cosine) == (0.3, True, False)
 
 
 @pytest.mark.parametrize(

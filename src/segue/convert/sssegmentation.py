@@ -191,7 +191,7 @@ def _rows(memory: Tensor) -> Tensor:
 
 def _settings(args: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments side by side, also where they come as one of its configurations (backbone, head, ...)."""
-    head, losses = args.get("head", {}), args.get("losses", {})
+    head, losses = {**args, **args.get("head", {})}, args.get("losses", {})
     update = head.get("update_cfg", {})
     weights = {"head.loss_cfg": head.get("loss_cfg"), **losses}
     nested: dict[str, Any] = {
@@ -205,7 +205,7 @@ def _settings(args: Mapping[str, Any]) -> dict[str, Any]:
         nested["context_args"] = head["context_within_image"].get("cfg", {})
     nested["backbone_act_cfg"] = args.get("backbone", {}).get("act_cfg", {})
     nested["act_cfg"] = args.get("act_cfg", {})
-    return {**args, **nested}
+    return nested
 
 
 def _weight(loss: Mapping[str, Any]) -> float:
