@@ -88,6 +88,12 @@ def test_threads_do_not_disturb_each_other():
                 assert torch.equal(labels, one)
 
 
+def test_a_compiled_loss_may_call_it():
+    target = discs((2, 60, 70), 7)
+    compiled = torch.compile(lambda target: border_labels(target, 7).float().mean(), backend="aot_eager")
+    assert compiled(target) == border_labels(target, 7).float().mean()
+
+
 def test_a_straight_border_is_seven_pixels_wide():
     target = torch.zeros(1, 20, 20, dtype=torch.int64)
     target[:, :, 10:] = 1

@@ -52,6 +52,7 @@ class _Memory(threading.local):
 _memory = _Memory()
 
 
+@torch.compiler.disable  # a compiled loss calls it as it is: a compiler knows no memory that is kept
 def border_labels(target: Tensor, num_classes: int = IGNORE, *, void_borders: bool = False) -> Tensor:
     """Where classes meet: labels (B, H, W) of 0..num_classes-1 and `IGNORE` -> (B, H, W) uint8, 1 on borders, else 0.
 
