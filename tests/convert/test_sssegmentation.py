@@ -131,6 +131,19 @@ def test_the_first_block_of_a_dilated_stage_has_half_the_dilation(depth):
         assert all(block.conv2.dilation == (1, 1) for block in backbone.body.layer4)
 
 
+def test_a_dilation_of_1_makes_a_branch_of_1x1_wherever_it_stands():
+    state = load("mcibi_aspp_resnet50").weights()
+    branch = "context_within_image_module.parallel_branches."
+    for name in [name for name in state if name.startswith(f"{branch}0.")]:
+        other = name.replace(f"{branch}0.", f"{branch}2.")
+        state[name], state[other] = state[other], state[name]
+    branches = load_reference(state, args={"context_args": {"dilations": [6, 12, 1, 24]}}).within.aspp.branches
+    assert [tuple(part[0].kernel_size) for part in branches] == [(3, 3), (3, 3), (1, 1), (3, 3)]
+    assert (
+        [part[0].dilation[0] for part in branches] == [part[0].padding[0] or 1 for part in branches] == [6, 12, 1, 24]
+    )
+
+
 def test_several_rows_per_class_are_refused():
     state = load("mcibi_none_resnet50").weights()
     state["memory_module.memory"] = torch.zeros(7, 2, 512)
@@ -267,7 +280,11 @@ def test_a_configuration_may_be_a_part_of_one():
         ({"outstride": 4}, "outstride = 4: it has to be 8, 16 or 32"),
         ({"outstride": "8"}, "outstride = '8': it has to be 8, 16 or 32"),
         ({"strategy": "median"}, "strategy = 'median': it has to be cosine_similarity or mean"),
-        ({"context_args": {"dilations": []}}, r"ASPP with dilations \(\): the first one, and no other, has to be 1"),
+        ({"context_args": {"dilations": []}}, "dilations of ASPP: there has to be at least one"),
+        (
+            {"context_args": {"dilations": [6, 12, 18, 24]}},
+            r"parallel_branches\.0\.0\.weight .* for \(512, 2048, 3, 3\)",
+        ),
         ({"head": 3}, "cannot use the arguments head: 'int' object"),
     ],
 )

@@ -11,6 +11,7 @@ from segue.backbones import TimmBackbone
 from segue.backbones.timm import lay_out
 from segue.convert.reference import Conversion, ConversionError, Rule, Source, rename
 from segue.convert.resnet import resnet_shape
+from segue.layers import ConvBNReLU
 from segue.models.mcibi import (
     MCIBI,
     ASPPContext,
@@ -139,7 +140,7 @@ def build_context(
 ) -> tuple[Context | None, list[Rule]]:
     """The context within the image, known by its tensors' names, and the rules for them.
 
-    options: the arguments of the context module: `pool_scales` or `dilations`, the 1x1 branch's 1 among them.
+    options: the arguments of the context module: `pool_scales` or `dilations`, where 1 makes a branch of 1x1.
     """
     names = [name.removeprefix("context_within_image_module.") for name in state if name.startswith("context_within")]
     kinds = {name.split(".")[0] for name in names}
@@ -147,9 +148,12 @@ def build_context(
     rules: list[Rule] = []
     if "parallel_branches" in kinds:
         dilations = tuple(options.get("dilations", (1, 12, 24, 36)))
-        if dilations[:1] != (1,) or 1 in dilations[1:]:
-            raise ConversionError(f"ASPP with dilations {dilations}: the first one, and no other, has to be 1")
+        if not dilations:
+            raise ConversionError("dilations of ASPP: there has to be at least one")
         context, rules = ASPPContext(in_channels, channels, dilations[1:]), ASPP_RULES
+        for index, dilation in enumerate(dilations):  # ours has a 1x1 at the first place and nowhere else
+            kernel = 1 if dilation == 1 else 3
+            context.aspp.branches[index] = ConvBNReLU(in_channels[-1], channels, kernel, dilation=dilation)
     elif "branches" in kinds:
         bins = options.get("pool_scales", (1, 2, 3, 6))
         context, rules = PPMContext(in_channels, channels, bins, align_corners=align_corners), PPM_RULES
