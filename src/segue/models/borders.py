@@ -25,7 +25,7 @@ REACH = 3  # pixels from the centre of a 7x7 square to its rim
 SEEN = 2 * REACH + 1  # pixels around one that decide on it: the aperture, an edge's neighbour, the dilation
 SMALL = 52  # classes whose gradients, up to 640 times the largest difference of class numbers, fit into 16 bits
 TANGENT = 13573 / 2**15  # of 22.5 degrees, as OpenCV has it
-PIECE = 800_000  # pixels that a processor works on at a time, so that what it makes on the way stays in its cache
+PIECE = 700_000  # pixels that a processor works on at a time, so that what it makes on the way stays in its cache
 
 
 class _Memory(threading.local):
@@ -36,17 +36,18 @@ class _Memory(threading.local):
     """
 
     def __init__(self) -> None:
-        self.kept: dict[tuple[str, torch.dtype], Tensor] = {}
+        self.kept: dict[str, Tensor] = {}
 
     def line(self, name: str, length: int, dtype: torch.dtype, device: torch.device) -> Tensor:
         """(length,), with what was left in it; until the same name is asked for again."""
         if device.type != "cpu":
             return torch.empty(length, dtype=dtype, device=device)
-        kept = self.kept.get((name, dtype))
-        if kept is None or len(kept) < length:
+        size = length * dtype.itemsize
+        kept = self.kept.get(name)
+        if kept is None or len(kept) < size:
             with torch.inference_mode(False):  # what is made in that mode cannot be written to outside of it
-                kept = self.kept[name, dtype] = torch.empty(length, dtype=dtype)
-        return kept[:length]
+                kept = self.kept[name] = torch.empty(size, dtype=torch.uint8)
+        return kept[:size].view(dtype)
 
 
 _memory = _Memory()
@@ -131,8 +132,11 @@ def dilate(marks: Tensor) -> Tensor:
 
 
 def join(line: Tensor, how: Callable[..., Tensor], steps: Sequence[int]) -> Tensor:
-    """Join the numbers of a line with those that are a step further, and what comes out again, step after step."""
-    names = ["joined", "joined before"]
+    """Join the numbers of a line with those that are a step further, and what comes out again, step after step.
+
+    The lines `a` and `b` take turns. After an even number of steps, `b` has the last.
+    """
+    names = ["a", "b"]
     for step in steps:
         line = how(line[:-step], line[step:], out=_memory.line(names[0], len(line) - step, line.dtype, line.device))
         names.reverse()
@@ -153,21 +157,20 @@ def canny(ids: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     def new(name: str, length: int, dtype: torch.dtype = torch.int16) -> Tensor:
         return _memory.line(name, length, dtype, ids.device)
 
-    x, y = (sixteenth(slope, name) for slope, name in zip(gradient(ids, dtype), ("smooth", "steep"), strict=True))
-    falling = torch.bitwise_xor(x, y, out=new("falling", len(x))).clamp_(-1, 0)  # -1 where the signs differ, else 0
+    x, y = gradient(ids, dtype)
+    falling = torch.bitwise_xor(x, y, out=new("d", len(x))).clamp_(-1, 0)  # -1 where the signs differ, else 0
     x.abs_()
     y.abs_()
-    framed = new("magnitude", ids.numel()).view(ids.shape)
-    magnitude = torch.add(x, y, out=framed.view(-1)[centre:-centre])  # L1
+    framed = new("e", ids.numel()).view(ids.shape)
+    line = framed.view(-1)
+    magnitude = torch.add(x, y, out=line[centre:-centre])  # L1
     for margin in margins(framed):
         margin.zero_()  # beyond the picture, there is no gradient
     # The gradient lies along x up to 22.5 degrees, and along y from 67.5, whose tangents are t and 2 + t. Integers y
     # are above t x where they are above what is left of it, rounded down.
-    not_along_x = new("not along x", len(x)).copy_(new("scaled", len(x), torch.float32).copy_(x).mul_(TANGENT)).sub_(y)
-    along_y = torch.add(not_along_x, x, alpha=2, out=new("along y", len(x))).clamp_(-1, 0)
+    not_along_x = new("f", len(x)).copy_(new("g", len(x), torch.float32).copy_(x).mul_(TANGENT)).sub_(y)
+    along_y = torch.add(not_along_x, x, alpha=2, out=new("g", len(x))).clamp_(-1, 0)
     not_along_x.clamp_(-1, 0)
-    line = framed.view(-1)
-    less = torch.sub(line, 1, out=new("less", len(line)))
 
     def larger(one: Tensor, step: int, other: Tensor, further: int, out: Tensor) -> Tensor:
         return torch.maximum(one[centre + step :][: len(x)], other[centre + further :][: len(x)], out=out)
@@ -175,6 +178,7 @@ def canny(ids: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     # What an edge has to exceed. Of equals along x or y the first one is the edge; along a diagonal, none.
     rival = larger(line, -row - 1, line, row + 1, out=x)
     rival = choose(falling, larger(line, 1 - row, line, row - 1, out=y), rival)
+    less = torch.sub(line, 1, out=new("d", len(line)))
     rival = choose(along_y, larger(line, -row, less, row, out=y), rival)
     rival = choose(not_along_x, rival, larger(line, -1, less, 1, out=y))
     marks = _memory.line("marks", ids.numel(), torch.uint8, ids.device)
@@ -184,7 +188,7 @@ def canny(ids: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
 
 
 def gradient(ids: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Sobel's 7x7 derivatives along x and y, of the squares that begin at each pixel of the framed line.
+    """Sixteenths of Sobel's 7x7 derivatives along x and y, in 16 bits, of the squares that begin at each pixel.
 
     Both kernels are made of sums of two neighbours: [1 6 15 20 15 6 1] of six such sums, [-1 -4 -5 0 5 4 1] of five and
     a difference. The five that both have in each direction are taken once. Six sums fit into 16 bits in any case.
@@ -194,24 +198,25 @@ def gradient(ids: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     def new(name: str, length: int, dtype: torch.dtype = dtype) -> Tensor:
         return _memory.line(name, length, dtype, ids.device)
 
-    line = new("sums", ids.numel(), torch.int16).copy_(ids.view(-1))
+    line = new("c", ids.numel(), torch.int16).copy_(ids.view(-1))
     line = join(line, torch.add, (row, row, row, row, row, 1))
     if dtype != line.dtype:
-        line = new("sums", len(line)).copy_(line)
+        line = new("c", len(line)).copy_(line)
     line = join(line, torch.add, (1, 1, 1, 1))
     before, after = line[:-row], line[row:]
-    smooth = torch.add(before, after, out=new("smooth", len(before)))
-    steep = torch.sub(after, before, out=new("steep", len(before)))
-    x = torch.sub(smooth[1:], smooth[:-1], out=new("x", len(smooth) - 1))
-    y = torch.add(steep[1:], steep[:-1], out=new("y", len(steep) - 1))
-    return x, y
+    smooth = torch.add(before, after, out=new("a", len(before)))
+    steep = torch.sub(after, before, out=new("c", len(before)))
+    x = torch.sub(smooth[1:], smooth[:-1], out=new("b", len(before) - 1))
+    y = torch.add(steep[1:], steep[:-1], out=new("a", len(before) - 1))
+    if dtype == torch.int16:
+        spare = new("c", len(x))
+        return sixteenth(x, spare), sixteenth(y, spare)
+    x = new("c", len(x), torch.int16).copy_(x.div_(16).round_())
+    return x, new("b", len(y), torch.int16).copy_(y.div_(16).round_())
 
 
-def sixteenth(values: Tensor, name: str) -> Tensor:
-    """A sixteenth of the values, halves rounded to the even neighbour, in 16 bits; changes its argument."""
-    spare = _memory.line(name, len(values), torch.int16, values.device)
-    if values.is_floating_point():
-        return spare.copy_(values.div_(16).round_())
+def sixteenth(values: Tensor, spare: Tensor) -> Tensor:
+    """Integers become a sixteenth of what they were, halves rounded to the even neighbour."""
     values += torch.bitwise_right_shift(values, 4, out=spare).bitwise_and_(1).add_(7)
     return values.bitwise_right_shift_(4)
 
