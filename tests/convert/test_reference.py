@@ -86,6 +86,25 @@ def test_what_training_programs_wrap_around_the_tensors_is_left_out(key, before)
     assert torch.equal(network.classify.weight, state["conv_classifier.weight"])
 
 
+def test_tensors_alone_under_another_name_are_found():
+    state = {name: torch.randn(shape) for name, shape in BASIC.items()}
+    wrapped = {"segmenter": state, "epoch": 3, "best": torch.ones(()).item(), "optimiser": {"state": {}, "groups": []}}
+    network = load_reference(wrapped, strict=False)
+    assert torch.equal(network.classify.weight, state["conv_classifier.weight"])
+    with pytest.raises(ConversionError, match="no known source has tensors of these names"):
+        load_reference({"segmenter": state, "discriminator": state})  # which of the two?
+
+
+def test_an_argument_that_the_converter_trips_over_is_an_error_in_a_line():
+    def trip(state, args):
+        return basic(state, args["width"] + 1)
+
+    source = Source(("someone/something",), "segnet_basic", lambda state: True, trip)
+    with pytest.raises(ConversionError, match=r"something: cannot use the arguments width: .*str") as error:
+        source.load(checkpoint(), {"width": "a"})
+    assert "\n" not in str(error.value)
+
+
 def test_an_unknown_source_lists_the_known_ones():
     with pytest.raises(ConversionError, match=r"no converter for 'nobody/nothing'; known: .*junfu1115/DANet"):
         load_reference(checkpoint(), "nobody/nothing")

@@ -96,8 +96,8 @@ def _why(error: Exception) -> str:
 def unwrap(checkpoint: Mapping[str, Any]) -> Mapping[str, Any]:
     """What lies in a checkpoint below the names that training programs wrap a network in, and its tensors with.
 
-    Checkpoints hold their tensors under one of a few names, once or twice; DataParallel, torch.compile and Lightning
-    put something in front of every tensor's name.
+    Checkpoints hold their tensors under one of a few names, once or twice, or alone under another one; DataParallel,
+    torch.compile and Lightning put something in front of every tensor's name.
     """
     state = checkpoint
     for _ in range(2):
@@ -105,6 +105,10 @@ def unwrap(checkpoint: Mapping[str, Any]) -> Mapping[str, Any]:
             if isinstance(state.get(key), Mapping):
                 state = state[key]
                 break
+        else:
+            inner = [value for value in state.values() if _holds_tensors(value)]
+            if len(inner) == 1 and not _holds_tensors(state):
+                state = inner[0]
     wrapped = [
         re.match(r"((module|_orig_mod|model)\.)*", str(name)) for name in state if isinstance(state[name], Tensor)
     ]
@@ -112,6 +116,10 @@ def unwrap(checkpoint: Mapping[str, Any]) -> Mapping[str, Any]:
     if len(before) == 1:
         state = {str(name).removeprefix(*before): value for name, value in state.items()}
     return state
+
+
+def _holds_tensors(value: object) -> bool:
+    return isinstance(value, Mapping) and any(isinstance(one, Tensor) for one in value.values())
 
 
 def adapt_first_convolution(weight: Tensor, in_channels: int) -> Tensor:

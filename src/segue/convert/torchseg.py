@@ -16,7 +16,7 @@ from segue.convert.reference import Conversion, Rule, Source, rename
 from segue.convert.resnet import resnet_shape
 from segue.models.dfn import DFN
 
-NAMES = ("ycszen/TorchSeg",)
+NAMES = ("ycszen/TorchSeg", "yu-changqian/TorchSeg")  # its author's account has had both names
 
 RRB_RULES: list[Rule] = [
     (r"(.*)\.conv_1x1\.", r"\1.unify."),
