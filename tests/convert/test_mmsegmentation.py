@@ -183,5 +183,9 @@ def test_what_is_not_known_is_refused_by_name():
         load_reference(state | {"auxiliary_head.convs.0.conv.weight": torch.zeros(256, 300, 3, 3)}, source, args)
     with pytest.raises(ConversionError, match=r"the decode head reads stage 2 \(in_index\); 3 is known"):
         load_reference(state, source, {**args, "decode_head": {**args["decode_head"], "in_index": 2}})
+    with pytest.raises(ConversionError, match=r"strides = \(1, 2\) and dilations = .*: each of the four stages"):
+        load_reference(state, source, {**args, "backbone": {"strides": (1, 2)}})
+    with pytest.raises(ConversionError, match=r"layer2: stride 3 and dilations .*; strides are 1 or 2"):
+        load_reference(state, source, {**args, "backbone": {"strides": (1, 3, 1, 1)}})
     with pytest.raises(ConversionError, match="2 auxiliary heads; one is known"):
         load_reference(state, source, {**args, "auxiliary_head": [{}, {}]})

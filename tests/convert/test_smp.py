@@ -48,6 +48,14 @@ def test_the_output_stride_and_the_rates_come_from_the_arguments():
     assert [branch[0].dilation[0] for branch in network.aspp.branches] == [1, 6, 12, 18]
 
 
+def test_an_output_stride_that_cannot_be_is_an_error_of_the_source():
+    state = load("deeplabv3_smp_resnet34").weights()
+    with pytest.raises(
+        ConversionError, match=r"pytorch: output_stride = 4: it must be 8, 16 or 32"
+    ):
+        load_reference(state, SOURCE, {"encoder_output_stride": 4})
+
+
 def test_one_score_becomes_two_whose_softmax_is_its_sigmoid():
     fixture, network = load_fixture("unet_smp_resnet34")
     state = fixture.weights()

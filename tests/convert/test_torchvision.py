@@ -5,7 +5,7 @@ import torch
 from torchvision.models import segmentation
 
 from parity import load
-from segue.convert import load_reference
+from segue.convert import ConversionError, load_reference
 
 
 def load_fixture(name):
@@ -70,3 +70,9 @@ def test_it_has_the_parameters_that_torchvision_publishes(build, count):  # with
         state = build(weights=None, weights_backbone=None, num_classes=21, aux_loss=True).state_dict()
     network = load_reference({name: torch.empty_like(tensor, device="cpu") for name, tensor in state.items()})
     assert sum(parameter.numel() for parameter in network.parameters()) == count
+
+
+def test_other_encoders_are_refused_in_a_line():
+    reference = segmentation.deeplabv3_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=2)
+    with pytest.raises(ConversionError, match=r"no ResNet: it has no tensor backbone\.layer1\.0\.conv1\.weight"):
+        load_reference(reference.state_dict())

@@ -464,13 +464,16 @@ def build_backbone(tensors: Mapping[str, Tensor], config: Config) -> TimmBackbon
     if config.get("style", "pytorch") == "caffe":
         use_caffe_layout(backbone.body)
         backbone.body.maxpool.ceil_mode = False
+    strides, given = tuple(config.get("strides", (1, 2, 2, 2))), tuple(config.get("dilations", (1, 1, 1, 1)))
+    if len(strides) != 4 or len(given) != 4:
+        raise ConversionError(f"strides = {strides} and dilations = {given}: each of the four stages has one of both")
     dilations = []
-    for blocks, dilation in zip(shape.blocks, config.get("dilations", (1, 1, 1, 1)), strict=True):
+    for blocks, dilation in zip(shape.blocks, given, strict=True):
         first = dilation // 2 if dilation > 1 and config.get("contract_dilation", False) else dilation
         dilations.append([first, *[dilation] * (blocks - 1)])
     if config.get("multi_grid") is not None:
         dilations[-1] = list(config["multi_grid"])[: shape.blocks[-1]]
-    lay_out(backbone, config.get("strides", (1, 2, 2, 2)), dilations)
+    lay_out(backbone, strides, dilations)
     return backbone
 
 

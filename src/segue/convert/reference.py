@@ -59,6 +59,10 @@ class Source:
             if not args:
                 raise
             raise ConversionError(f"{self.names[0]}: cannot use the arguments {', '.join(args)}: {error}") from error
+        except ConversionError:
+            raise
+        except ValueError as error:  # from the network's own parts: an output stride of 4, say
+            raise ConversionError(f"{self.names[0]}: {error}") from error
         network = conversion.network
         own = network.state_dict()
         tensors = dict(conversion.tensors)

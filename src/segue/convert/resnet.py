@@ -42,6 +42,8 @@ def resnet_shape(state: Mapping[str, Tensor], prefix: str = "") -> ResNetShape:
     found = [re.match(re.escape(prefix) + r"layer(\d)\.(\d+)\.conv1\.weight", name) for name in state]
     blocks = tuple(sum(1 for match in found if match and match[1] == str(stage)) for stage in (1, 2, 3, 4))
     bottleneck = f"{prefix}layer1.0.conv3.weight" in state
+    if not any(blocks):
+        raise ConversionError(f"the backbone is no ResNet: it has no tensor {prefix}layer1.0.conv1.weight")
     if (bottleneck, blocks) not in DEPTHS:
         kind = "bottlenecks" if bottleneck else "basic blocks"
         raise ConversionError(f"no known ResNet has {blocks} {kind} in its four stages")
