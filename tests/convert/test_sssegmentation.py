@@ -365,3 +365,19 @@ def test_a_pyramid_without_a_context_is_never_called():
     network = load_reference(state | pyramid)
     assert network.unused_tensors == tuple(pyramid)
     assert not network.lateral
+
+
+def test_the_attention_over_the_memory_of_plus_plus_may_be_at_half_the_size():
+    state = load("mcibipp_none_resnet50").weights()
+    shrink = "memory_module.downsample_before_sa."
+    state[f"{shrink}0.weight"] = torch.randn(512, 512, 3, 3) / 70
+    state |= {f"{shrink}1.{name}": torch.ones(512) for name in ("weight", "bias", "running_var")}
+    state[f"{shrink}1.running_mean"] = torch.zeros(512)
+    refine = load_reference(state).beyond.refine
+    queries, keys = torch.randn(2, 1, 512, 9, 7)
+    with torch.no_grad():
+        whole, half = (load_reference(load("mcibipp_none_resnet50").weights()).beyond.refine, refine.shrink)
+        expected = whole(half(queries), half(keys))
+        found = refine(queries, keys)
+    assert expected.shape == (1, 512, 5, 4)
+    torch.testing.assert_close(found, torch.nn.functional.interpolate(expected, size=(9, 7), mode="bilinear"))

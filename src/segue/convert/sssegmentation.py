@@ -84,6 +84,10 @@ PLUS_RULES: list[Rule] = [
     *named_decoder_rules("decoder_cls", "classify"),
     *decoder_rules("auxiliary_decoder", "auxiliary"),
 ]
+SHRUNK_RULES: list[Rule] = [
+    (r"memory_module\.downsample_before_sa\.", "beyond.refine.shrink."),
+    *_under(r"memory_module\.", "", attention_rules("self_attention", "beyond.refine.attention")),
+]
 PPM_RULES: list[Rule] = [
     (r"branches\.(\d)\.1\.", r"ppm.project.\1.0."),
     (r"branches\.(\d)\.2\.", r"ppm.project.\1.1."),
@@ -281,7 +285,8 @@ def _convert_plus(state: Tensors, args: Mapping[str, Any]) -> Conversion:
     # Without a context, the pyramid is built all the same, but never called.
     alone = not any(name.startswith("context_within_image_module.") for name in state)
     uncalled: list[Rule] = [(r"(lateral|fpn)_convs\.", None)] if alone else []
-    tensors, unused = rename(state, [*uncalled, *PLUS_RULES])
+    shrink = "memory_module.downsample_before_sa.0.weight" in state
+    tensors, unused = rename(state, [*uncalled, *(SHRUNK_RULES if shrink else []), *PLUS_RULES])
     backbone = _backbone(tensors, settings)
     channels = tensors["bottleneck.0.weight"].shape[0]
     corners = settings.get("align_corners", False)
@@ -294,9 +299,10 @@ def _convert_plus(state: Tensors, args: Mapping[str, Any]) -> Conversion:
         len(tensors["memory.moments"]),
         context,
         channels=channels,
-        transform_channels=tensors["beyond.refine.query.0.0.weight"].shape[0],
+        transform_channels=state["memory_module.self_attention.query_project.0.0.weight"].shape[0],
         classify_within="classify_within.2.weight" in tensors,
         choose_by_first=settings.get("force_use_preds_pr", False),
+        shrink=shrink,
         attend="attend.query.0.0.weight" in tensors,
         pyramid=None if lateral is None or smooth is None else (lateral.shape[0], smooth.shape[0]),
         late_memory=lateral is not None and not settings.get("fuse_memory_cwi_before_fpn", True),

@@ -83,7 +83,7 @@ class BeyondImage(nn.Module):
 
     def __init__(self, channels: int, transform_channels: int, *, hard: bool = False) -> None:
         super().__init__()
-        self.refine = ContextAttention(channels, transform_channels)
+        self.refine: nn.Module = ContextAttention(channels, transform_channels)
         self.fuse = ConvBNReLU(2 * channels, channels, 3)
         self.hard = hard
 

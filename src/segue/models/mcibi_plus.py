@@ -63,11 +63,26 @@ class MomentMemory(nn.Module):
             )
 
 
+class ShrunkAttention(nn.Module):
+    """A `ContextAttention` of both maps at half their size, by one convolution, whose result is enlarged again."""
+
+    def __init__(self, channels: int, transform_channels: int, align_corners: bool) -> None:
+        super().__init__()
+        self.shrink = ConvBNReLU(channels, channels, 3, stride=2)
+        self.attention = ContextAttention(channels, transform_channels)
+        self.align_corners = align_corners
+
+    def forward(self, queries: Tensor, keys: Tensor) -> Tensor:
+        gathered = self.attention(self.shrink(queries), self.shrink(keys))
+        return resize(gathered, like=queries, align_corners=self.align_corners)
+
+
 class MCIBIPlusPlus(Network[MCIBIPlusPlusOutput]):
     """A dilated ResNet, what the memory knows of a pixel's likely classes, any context within the image, a classifier.
 
     within: the context, `channels` wide; None for none. classify_within: whether it has a classifier, whose scores then
         choose from the memory instead of those of the features, unless `choose_by_first`.
+    shrink: the attention over what the memory holds works at half the size.
     attend: an attention of the context over what the memory gave.
     pyramid: channels of a feature pyramid's laterals and of its outputs, under both joined; None for no pyramid.
     late_memory: the pyramid stands under the context alone, and what the memory gave joins its outputs.
@@ -97,6 +112,7 @@ class MCIBIPlusPlus(Network[MCIBIPlusPlusOutput]):
         transform_channels: int = 256,
         classify_within: bool = True,
         choose_by_first: bool = False,
+        shrink: bool = False,
         attend: bool = False,
         pyramid: tuple[int, int] | None = None,
         late_memory: bool = False,
@@ -119,6 +135,8 @@ class MCIBIPlusPlus(Network[MCIBIPlusPlusOutput]):
         self.bottleneck = ConvBNReLU(backbone.channels[-1], channels, 3)
         self.memory = MomentMemory(num_classes, channels)
         self.beyond = BeyondImage(channels, transform_channels, hard=hard)
+        if shrink:
+            self.beyond.refine = ShrunkAttention(channels, transform_channels, align_corners)
         self.within = within
         self.attend = ContextAttention(channels, channels // 2) if within is not None and attend else None
         self.classify_first = classifier(channels, num_classes, channels, 1, dropout)
