@@ -69,6 +69,8 @@ def v3_state():
     [
         ({"output_stride": 16, "multi_grids": [1, 2, 4]}, [1] * 23, [2, 4, 8], [6, 12, 18]),
         ({"output_stride": 8, "multi_grids": [1, 2, 1]}, [2] * 23, [4, 8, 4], [12, 24, 36]),
+        ({}, [1] * 23, [2, 4, 8], [6, 12, 18]),
+        ({"output_stride": 8, "multi_grids": None}, [2] * 23, [4, 4, 4], [12, 24, 36]),
         ({"output_stride": 8, "multi_grids": [1, 1, 1], "atrous_rates": [6, 12, 18]}, [2] * 23, [4, 4, 4], [6, 12, 18]),
     ],
 )
@@ -79,9 +81,14 @@ def test_v3s_strides_grids_and_rates_come_from_the_arguments(args, layer3, layer
         assert [block.conv2.dilation[0] for block in body.layer3] == layer3
         assert [block.conv2.dilation[0] for block in body.layer4] == layer4
         assert [branch[0].dilation[0] for branch in network.aspp.branches[1:]] == rates
-        side = 10 if args["output_stride"] == 16 else 20
+        side = 20 if args.get("output_stride") == 8 else 10
         network.eval()
         assert network.scores(torch.empty(1, 3, 153, 153)).logits.shape == (1, 7, side, side)
+
+
+def test_each_block_of_the_last_stage_has_its_grid():
+    with torch.device("meta"), pytest.raises(ConversionError, match=r"multi_grids = \(1, 2\) for the 3 blocks"):
+        load_reference(v3_state(), args={"multi_grids": [1, 2]})
 
 
 def test_v3_can_be_fused_over_scales_too():

@@ -50,9 +50,7 @@ def test_the_output_stride_and_the_rates_come_from_the_arguments():
 
 def test_an_output_stride_that_cannot_be_is_an_error_of_the_source():
     state = load("deeplabv3_smp_resnet34").weights()
-    with pytest.raises(
-        ConversionError, match=r"pytorch: output_stride = 4: it must be 8, 16 or 32"
-    ):
+    with pytest.raises(ConversionError, match=r"pytorch: output_stride = 4: it must be 8, 16 or 32"):
         load_reference(state, SOURCE, {"encoder_output_stride": 4})
 
 

@@ -91,10 +91,14 @@ def _rates(tensors: Mapping[str, Tensor], args: Mapping[str, Any]) -> tuple[int,
 
 def _convert_v3(state: Mapping[str, Tensor], args: Mapping[str, Any]) -> Conversion:
     tensors, unused = rename({_block_name(name): tensor for name, tensor in state.items()}, BACKBONE + HEAD_V3)
-    output_stride = args.get("output_stride", 8)
+    output_stride = args.get("output_stride", 16)
     rates = args.get("atrous_rates", (6, 12, 18) if output_stride == 16 else (12, 24, 36))
+    grids = tuple(args.get("multi_grids", (1, 2, 4)) or ())
+    blocks = resnet_shape(tensors, "backbone.body.").blocks[-1]
+    if grids and len(grids) != blocks:
+        raise ConversionError(f"multi_grids = {grids} for the {blocks} blocks of the last stage")
     network = DeepLabV3(
-        _resnet(tensors, output_stride, tuple(args.get("multi_grids") or (1, 2, 4))),
+        _resnet(tensors, output_stride, grids),
         state["fc2.weight"].shape[0],
         rates=tuple(rates),
         channels=state["fc1.conv.weight"].shape[0],
