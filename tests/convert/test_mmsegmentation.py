@@ -135,6 +135,14 @@ def test_stem_depth_and_width_are_read_from_the_tensors(name):
     assert backbone.body.layer1[0].conv1.out_channels == 32
 
 
+@pytest.mark.parametrize("name", ["resnext50_32x4d", "resnext101_32x8d"])
+def test_groups_are_read_from_the_tensors(name):
+    backbone = build(name, {**D8, "contract_dilation": True})
+    assert backbone.name == name
+    assert backbone.body.layer1[0].conv2.groups == 32
+    assert dilations(backbone)[3] == [2, 4, 4]
+
+
 def test_caffe_style_moves_the_stride_and_leaves_the_pooling():
     body = build("resnet50", {"style": "caffe"}).body
     assert (body.layer2[0].conv1.stride, body.layer2[0].conv2.stride) == ((2, 2), (1, 1))

@@ -1,4 +1,4 @@
-"""Checkpoints of open-mmlab/mmsegmentation: a ResNet, a decode head, often an auxiliary head.
+"""Checkpoints of open-mmlab/mmsegmentation: a ResNet or ResNeXt, a decode head, often an auxiliary head.
 
 The backbone, the auxiliary head and the configuration are read here once; a decode head is one entry in `HEADS`.
 """
@@ -453,7 +453,7 @@ def read_config(args: Config, dilated: bool = True) -> tuple[Config, Sequence[Co
 
 
 def build_backbone(tensors: Mapping[str, Tensor], config: Config) -> TimmBackbone:
-    """ResNet, ResNetV1c or ResNetV1d for tensors by this package's names (`backbone.body...`), not yet filled.
+    """ResNet, ResNetV1c, ResNetV1d or ResNeXt for tensors by this package's names (`backbone.body...`), not yet filled.
 
     A stage's dilation holds for all of its blocks, the first one too unless `contract_dilation` halves it;
     `multi_grid` gives the dilations of the last stage's blocks themselves, not factors. Basic blocks dilate their first

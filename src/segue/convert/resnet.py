@@ -1,4 +1,4 @@
-"""What the tensors of a ResNet tell of it, for converters: depth, stem, shortcut, width."""
+"""What the tensors of a ResNet or ResNeXt tell of it, for converters: depth, stem, shortcut, width, groups."""
 
 from __future__ import annotations
 
@@ -60,8 +60,11 @@ def resnet_shape(state: Mapping[str, Tensor], prefix: str = "") -> ResNetShape:
             f"no known ResNet has a {'deep' if deep else 'plain'} stem of {first.shape[0]} channels and "
             f"{'pooled' if is_pooled else 'plain'} shortcuts"
         )
-    width = state[f"{prefix}layer1.0.conv1.weight"].shape[0] / 64
-    return ResNetShape(base + stems[stem], first.shape[1], width, blocks)
+    name, width = base + stems[stem], state[f"{prefix}layer1.0.conv1.weight"].shape[0] / 64
+    channels, of_group = state[f"{prefix}layer1.0.conv2.weight"].shape[:2]
+    if channels != of_group:  # 32 groups of 4 channels in a resnext50_32x4d
+        name, width = f"{name.replace('resnet', 'resnext')}_{channels // of_group}x{of_group}d", 1.0
+    return ResNetShape(name, first.shape[1], width, blocks)
 
 
 def stage_widths(state: Mapping[str, Tensor], prefix: str = "") -> list[int]:

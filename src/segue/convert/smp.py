@@ -43,15 +43,12 @@ def build_encoder(state: Tensors, args: Arguments, *, depth: int, output_stride:
         named = f" ({args['encoder_name']})" if "encoder_name" in args else ""
         raise ConversionError(f"the encoder{named} is none of those known here: smp's ResNets and ResNeXts, and tu-...")
     shape = resnet_shape(state, "encoder.")
-    name, width = shape.name, shape.width
-    second = state["encoder.layer1.0.conv2.weight"]
-    if second.shape[1] != second.shape[0]:  # groups of 4 channels, say: 32 of them in a resnext50_32x4d
-        name, width = (
-            f"{name.replace('resnet', 'resnext')}_{second.shape[0] // second.shape[1]}x{second.shape[1]}d",
-            1.0,
-        )
     encoder = TimmBackbone(
-        name, in_channels=shape.in_channels, width=width, output_stride=output_stride, contract_dilation=False
+        shape.name,
+        in_channels=shape.in_channels,
+        width=shape.width,
+        output_stride=output_stride,
+        contract_dilation=False,
     )
     keep_first_maps(encoder, depth)
     return encoder
