@@ -179,6 +179,30 @@ def test_a_checkpoint_without_an_auxiliary_head_makes_a_network_without():
     assert network.auxiliary is None
 
 
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        ({"norm_cfg": {"type": "SyncBN", "eps": 1e-3}}, r"norm_cfg = .*: only BatchNorm with eps = 1e-5"),
+        ({"norm_cfg": {"type": "GN"}}, r"norm_cfg = .*: only BatchNorm"),
+        ({"act_cfg": {"type": "LeakyReLU"}}, r"act_cfg = .*: only ReLU is known"),
+    ],
+)
+@pytest.mark.parametrize("part", ["backbone", "decode_head", "auxiliary_head"])
+def test_layers_that_tensors_do_not_tell_are_refused(part, layer, message):
+    fixture = load("deeplabv3_mmseg_resnet50_os8")
+    with torch.device("meta"):
+        state = {name: torch.empty(shape) for name, shape in fixture.spec["state"].items()}
+    args = fixture.spec["args"]
+    with pytest.raises(ConversionError, match=message):
+        load_reference(state, fixture.spec["source"], {**args, part: {**args[part], **layer}})
+
+
+def test_layers_of_a_head_alone_are_checked_too():
+    fixture = load("deeplabv3_head_mmseg")
+    with pytest.raises(ConversionError, match="only ReLU is known"):
+        load_reference(fixture.weights(), args={**fixture.spec["args"], "act_cfg": {"type": "GELU"}})
+
+
 def test_what_is_not_known_is_refused_by_name():
     fixture = load("deeplabv3_mmseg_resnet50_os8")
     source, args, state = fixture.spec["source"], fixture.spec["args"], fixture.weights()

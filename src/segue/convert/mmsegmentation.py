@@ -338,6 +338,7 @@ def _recognise(head: Head, state: Mapping[str, Tensor]) -> bool:
 def _convert(head: Head, state: Mapping[str, Tensor], args: Mapping[str, Any]) -> Conversion:
     backbone_config, heads, auxiliary_config = read_config(args, head.dilated)
     _check_stage(head, heads[-1])
+    _check_layers([backbone_config, *heads, auxiliary_config])
     auxiliary_convolution = state.get("auxiliary_head.convs.0.conv.weight")
     stage = 2 if auxiliary_convolution is None else _stage(state, auxiliary_convolution.shape[1], auxiliary_config)
     further = any(re.match(r"auxiliary_head\.(convs\.[1-9]|conv_cat)", name) for name in state)
@@ -382,6 +383,16 @@ def _check_stage(head: Head, config: Config) -> None:
         raise ConversionError(f"the decode head reads stage {index} (in_index); {known[1]} is known")
 
 
+def _check_layers(configs: Sequence[Config]) -> None:
+    """BatchNorm with its usual epsilon, and ReLU, are what the networks have here; tensors tell of neither."""
+    for config in configs:
+        norm, activation = config.get("norm_cfg") or {}, config.get("act_cfg") or {}
+        if "BN" not in norm.get("type", "BN") or norm.get("eps", 1e-5) != 1e-5:
+            raise ConversionError(f"norm_cfg = {norm}: only BatchNorm with eps = 1e-5 is known")
+        if activation.get("type", "ReLU") != "ReLU":
+            raise ConversionError(f"act_cfg = {activation}: only ReLU is known")
+
+
 def _double_single_scores(head: Head, tensors: dict[str, Tensor]) -> None:
     """Two classes for each classifier of one score, in place.
 
@@ -405,6 +416,7 @@ def _convert_alone(head: Head, state: Mapping[str, Tensor], args: Mapping[str, A
         raise ConversionError(
             f"a decode head of {head.network} alone reads several maps, not one picture: give it with its backbone"
         )
+    _check_layers([args])
     channels = state[head.reads].shape[1]
     state = {f"decode_head.{name}": tensor for name, tensor in state.items()}
     tensors, unused = rename(state, head.rules)

@@ -39,7 +39,7 @@ def build_encoder(state: Tensors, args: Arguments, *, depth: int, output_stride:
     """
     if _is_timm(state):
         return _timm_encoder(state, args, depth, output_stride)
-    if "encoder.layer1.0.conv1.weight" not in state:
+    if not {"encoder.conv1.weight", "encoder.layer1.0.conv1.weight"} <= state.keys():
         named = f" ({args['encoder_name']})" if "encoder_name" in args else ""
         raise ConversionError(f"the encoder{named} is none of those known here: smp's ResNets and ResNeXts, and tu-...")
     shape = resnet_shape(state, "encoder.")
