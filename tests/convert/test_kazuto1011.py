@@ -115,6 +115,20 @@ def test_names_of_2018_are_the_same_network(first):
         assert torch.equal(tensor, same), name
 
 
+def test_its_v1_is_v2s_resnet_with_a_1x1_classifier():
+    fixture = parity.load("deeplabv2_resnet101")
+    state = {name: tensor for name, tensor in fixture.weights().items() if not name.startswith("aspp.")}
+    state["fc.weight"], state["fc.bias"] = torch.randn(5, 2048, 1, 1), torch.randn(5)
+    network = load_reference(state)
+    images = fixture.image()[..., :65, :81]
+    with torch.inference_mode():
+        features = load_reference(fixture.weights()).backbone(images)[-1]
+        expected = F.conv2d(features, state["fc.weight"], state["fc.bias"])
+        torch.testing.assert_close(network.scores(images).logits, expected)
+    with pytest.raises(ConversionError, match="none of its networks known here"):
+        load_reference({**state, "fc.weight": torch.zeros(1000, 2048)}, "kazuto1011/deeplab-pytorch")
+
+
 def test_rates_must_be_as_many_as_branches():
     state = parity.load("deeplabv2_head").weights()
     with pytest.raises(ConversionError, match="4 branches of ASPP, but 3 rates: give them as `atrous_rates`"):

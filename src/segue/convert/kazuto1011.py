@@ -1,5 +1,7 @@
 """kazuto1011/deeplab-pytorch: DeepLabv2 and v3 on a ResNet in Caffe's layout, alone or at several scales (MSC).
 
+What it calls DeepLabV1, a container for weights trained on COCO, is that ResNet with a 1x1 classifier.
+
 Checkpoints of 2018 name some layers otherwise (`scale.` for `base.`, `proj` for `shortcut`); they are computed as the
 code is now, which shrinks by exactly 0.75 where it once rounded first: the same where sides divide by four.
 """
@@ -10,13 +12,14 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from segue.backbones import Features, TimmBackbone
 from segue.convert.reference import Conversion, ConversionError, Rule, Source, rename
 from segue.convert.resnet import resnet_shape
 from segue.models.deeplabv2 import DeepLabV2
 from segue.models.deeplabv3 import DeepLabV3
+from segue.models.fcn_resnet import FCNResNet
 from segue.models.msc import MultiScale
 
 BACKBONE: list[Rule] = [
@@ -63,6 +66,15 @@ def _resnet(tensors: Mapping[str, Tensor], output_stride: int, multi_grids: tupl
         width=shape.width,
         caffe=True,
     )
+
+
+def _convert_v1(state: Mapping[str, Tensor], args: Mapping[str, Any]) -> Conversion:
+    rules: list[Rule] = [*BACKBONE, (r"fc\.", "head.")]
+    tensors, unused = rename({_block_name(name): tensor for name, tensor in state.items()}, rules)
+    num_classes, channels = state["fc.weight"].shape[:2]
+    head = nn.Conv2d(channels, num_classes, 1)
+    network = FCNResNet(_resnet(tensors, 8, ()), num_classes, head, auxiliary=0.0)
+    return Conversion(network, tensors, unused)
 
 
 def _convert_v2(state: Mapping[str, Tensor], args: Mapping[str, Any]) -> Conversion:
@@ -124,6 +136,11 @@ def _convert_msc(state: Mapping[str, Tensor], args: Mapping[str, Any]) -> Conver
     return Conversion(network, tensors, [f"{prefix}{name}" for name in inner.unused])
 
 
+def _is_v1(state: Mapping[str, Tensor]) -> bool:
+    classifier = state.get("fc.weight")  # that of a ResNet for ImageNet is no convolution
+    return "layer1.conv1.conv.weight" in state and classifier is not None and classifier.ndim == 4
+
+
 def _is_v2(state: Mapping[str, Tensor]) -> bool:
     first = {"aspp.c0.weight", "aspp.stages.c0.weight", "aspp.stages.0.weight"}
     return "layer1.conv1.conv.weight" in state and bool(first & state.keys())
@@ -144,6 +161,7 @@ def _is_msc(state: Mapping[str, Tensor]) -> bool:
 
 NAME = ("kazuto1011/deeplab-pytorch",)
 SOURCES = (
+    Source(NAME, "fcn", _is_v1, _convert_v1),
     Source(NAME, "deeplabv2", _is_v2, _convert_v2),
     Source(NAME, "deeplabv2", _is_v2_head, _convert_v2_head),
     Source(NAME, "deeplabv2_msc", _is_msc, _convert_msc),
