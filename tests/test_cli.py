@@ -44,6 +44,23 @@ def test_keys_of_the_recipe_are_options(tmp_path, capsys):
     assert "report.html" in out
 
 
+@pytest.mark.parametrize(
+    ("words", "model"),
+    [
+        ("--model.rates 2 4 8 --model.dropout 0.2", {"rates": (2, 4, 8), "dropout": 0.2}),
+        ("--model.rates 2,4,8", {"rates": (2, 4, 8)}),
+        ("--model.rates [2,4,8]", {"rates": (2, 4, 8)}),
+        ("--model.output-stride 8 --model.backbone resnet18", {"output_stride": 8, "backbone": "resnet18"}),
+        ("--model.width=0.25", {"width": 0.25}),
+    ],
+)
+def test_options_of_the_network_are_written_like_any_others(words, model, monkeypatch, capsys):
+    begun = []
+    monkeypatch.setattr("segue.run.begin", lambda recipe, **_: begun.append(recipe) or sys.exit(0))
+    assert segue("train", *words.split(), "deeplabv3", "--data", "scenes", capsys=capsys)[0] == 0
+    assert [recipe.model for recipe in begun] == [model]
+
+
 def test_an_option_overrides_the_recipes_network(monkeypatch, capsys):
     begun = []
     monkeypatch.setattr("segue.run.begin", lambda recipe, **_: begun.append(recipe) or sys.exit(0))
@@ -151,7 +168,9 @@ def test_a_mistake_is_one_line_on_stderr_and_exit_code_2(words, message, capsys,
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--model.width", "wide"), "width"),
+        (("--model.width", "wide"), "width = 'wide': it must be a number"),
+        (("--model.channels", "4,eight"), "channels = '4,eight': it must be a list of whole numbers"),
+        (("--model.valid", "maybe"), "valid = 'maybe': it must be true or false"),
         (("--model.depth", "3"), "there is no option of unet 'depth'"),
         (("--model.criterion", "3"), "model.criterion follows from"),
         (("--data.train", "none"), "has no none split"),

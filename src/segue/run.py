@@ -234,12 +234,8 @@ def build_network(
         if key in ("criterion", "in_channels", "num_classes"):
             raise RecipeError(f"model.{key} follows from the data and the loss: leave it out")
     criterion = recipes.build_criterion(recipe.loss, weights)
-    try:
-        return create(
-            recipe.network, labels.num_classes, in_channels=len(recipe.data.mean), criterion=criterion, **options
-        )
-    except TypeError as error:
-        raise RecipeError(f"[model] {options}: {error}") from error
+    channels = len(recipe.data.mean)
+    return create(recipe.network, labels.num_classes, in_channels=channels, criterion=criterion, **options)
 
 
 def _card_options(recipe: Recipe) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from parity import load
 from segue.backbones import TimmBackbone, TimmOptions, load_weights
 from segue.backbones.backbone import adapt_first_convolution
 from segue.backbones.timm import lay_out
+from segue.models.segnet import EncoderOptions
 
 ENCODING = {
     "encoding_resnet50_os8": {"name": "resnet50", "output_stride": 8},
@@ -193,6 +194,23 @@ def test_weights_of_another_encoder_are_refused_with_the_tensors_names(tmp_path)
 def test_a_wish_that_cannot_be_granted_is_refused_in_a_line(options, message):
     with pytest.raises(ValueError, match=message) as error:
         TimmBackbone(**options)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "build"),
+    [
+        ("resnet18", lambda: TimmBackbone("resnet18", pretrained=True)),
+        ("vgg16_bn", lambda: EncoderOptions(pretrained=True).build(3)),
+    ],
+)
+def test_weights_that_cannot_be_fetched_are_a_line(name, build, monkeypatch):
+    def offline(*_, **__):
+        raise FileNotFoundError("An error happened while trying to locate the file on the Hub.\nPlease check.")
+
+    monkeypatch.setattr("timm.create_model", offline)
+    with pytest.raises(ValueError, match=rf"^{name}: .* could not be fetched \(FileNotFoundError\)") as error:
+        build()
     assert "\n" not in str(error.value)
 
 

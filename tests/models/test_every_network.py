@@ -1,7 +1,10 @@
 """What every network must do, whatever its paper: the contract of `segue.models.network`."""
 
 import math
+import re
 import shutil
+from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +14,7 @@ from torch import nn
 from parity import is_statistic, load
 from segue.labels import IGNORE
 from segue.models import MODELS, Progress, create
+from segue.models.kinds import is_kind
 
 CLASSES = 5
 SMALL = {"backbone": "resnet18", "width": 0.25}
@@ -102,6 +106,38 @@ def test_the_options_that_a_network_tells_are_those_that_it_takes(name):
     assert repr(told) == repr(plain)
     with pytest.raises(ValueError, match=rf"there is no option of {name} 'in_chanels'; did you mean 'in_channels'\?"):
         create(name, CLASSES, in_chanels=3)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_value_of_another_kind_is_refused(name):
+    assert MODELS[name].kinds().keys() == MODELS[name].options().keys()
+    for key, default in MODELS[name].options().items():
+        wrong = object() if key != "backbone" else 50
+        with pytest.raises(ValueError, match=rf"^{key} = {re.escape(repr(wrong))}: it must be \w"):
+            create(name, CLASSES, **{key: wrong})
+        assert is_kind(default, MODELS[name].kinds()[key]) or default is None
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "fits"),
+    [
+        (1, int, True),
+        (True, int, False),
+        (1.0, int, False),
+        (1, float, True),
+        (True, float, False),
+        (1, bool, False),
+        ((1, 2), Sequence[int], True),
+        ([1, 2.5], Sequence[int], False),
+        ([1, 2.5], Sequence[float], True),
+        ("12", Sequence[str], False),
+        (None, float | None, True),
+        ("x", float | None, False),
+        (Path("x"), str | Path | None, True),
+    ],
+)
+def test_kinds_of_values(value, kind, fits):
+    assert is_kind(value, kind) == fits
 
 
 REFERENCES = [

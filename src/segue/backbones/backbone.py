@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,23 @@ class BackboneOptions(ABC):
     @abstractmethod
     def build(self, in_channels: int) -> nn.Module:
         """The pretrained part, for images of `in_channels`. Raises ValueError for a wish that cannot be granted."""
+
+
+@contextmanager
+def fetching(name: str) -> Iterator[None]:
+    """Around what fetches an encoder's weights: what keeps them from coming is a ValueError of one line.
+
+    It may be of the hub's library, of its HTTP client, which changed, or of the system; none of them is known here.
+    """
+    try:
+        yield
+    except (RuntimeError, AttributeError, TypeError, AssertionError):
+        raise  # of the encoder itself
+    except Exception as error:
+        raise ValueError(
+            f"{name}: its ImageNet weights could not be fetched ({type(error).__name__}); check the connection, or set "
+            "pretrained = false, and weights = a file of them if you have one"
+        ) from error
 
 
 def names(pattern: str = "*") -> list[str]:

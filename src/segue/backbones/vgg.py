@@ -14,7 +14,7 @@ from itertools import pairwise
 import timm
 from torch import Tensor, nn
 
-from segue.backbones.backbone import Backbone, BackboneOptions, fill, read_state
+from segue.backbones.backbone import Backbone, BackboneOptions, fetching, fill, read_state
 from segue.layers import he_initialise
 
 CHANNELS = (64, 128, 256, 512, 512)
@@ -93,7 +93,9 @@ def classifier(options: BackboneOptions, trunk: str, name: str = "vgg16") -> dic
     if options.weights is not None:
         return vgg16_names(read_state(options.weights), str(options.weights))
     if options.pretrained:
-        return vgg16_names(timm.create_model(name, pretrained=True).state_dict(), f"timm's {name}")
+        with fetching(name):
+            fetched = timm.create_model(name, pretrained=True)
+        return vgg16_names(fetched.state_dict(), f"timm's {name}")
     return {}
 
 

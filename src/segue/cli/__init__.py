@@ -6,8 +6,9 @@ One file per verb; a verb registers with `app` when its file is imported here, i
 from __future__ import annotations
 
 import os
+import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from cyclopts import CycloptsError
 
@@ -44,13 +45,29 @@ def _long_names(tokens: Sequence[str]) -> Iterator[str]:
         yield SHORT[name] + equals + value if name in SHORT else token
 
 
+def _lists(tokens: Iterable[str]) -> Iterator[str]:
+    """`--model.rates 2 4 8` as `--model.rates 2,4,8`: of a network's options, only their values tell what is a list."""
+    values: list[str] = []
+    of_network = False  # whether they stand behind one of its options
+    for token in tokens:
+        if of_network and re.fullmatch(r"-?\d+(\.\d*)?", token):
+            values.append(token)
+            continue
+        if values:
+            yield ",".join(values)
+        values, of_network = [], token.startswith("--model.") and "=" not in token
+        yield token
+    if values:
+        yield ",".join(values)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; a user's error is one line on stderr and exit code 2."""
     tokens = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in tokens
     tokens = [token for token in tokens if token != "--debug"]
     if tokens[:1] == ["train"] or tokens[:2] == ["benchmark", "data"]:
-        tokens = list(_long_names(tokens))
+        tokens = list(_lists(_long_names(tokens)))
     if tokens[:1] in (["evaluate"], ["predict"]):
         tokens = [CRF if token == "--crf" else token for token in tokens]
     from segue.errors import SegueError

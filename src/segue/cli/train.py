@@ -116,17 +116,20 @@ def changes_of(recipe: Recipe) -> dict[str, Any]:
         place = changes
         for key in keys[:-1]:
             place = place.setdefault(key, {})
-        place[keys[-1]] = _plain(value) if keys[0] in ("model",) or keys[:2] == ("data", "map") else value
+        free = keys[0] == "model" or keys[:2] == ("data", "map")
+        place[keys[-1].replace("-", "_") if keys[0] == "model" else keys[-1]] = _plain(value) if free else value
     return changes
 
 
 def _plain(text: Any) -> Any:
-    """A value of a free table as TOML would read it: 0.5 is a number, true a truth, resnet18 a text."""
+    """A value of a free table as TOML would read it: 0.5 is a number, true a truth, `2, 4` a list, resnet18 a text."""
     import tomllib
 
     if not isinstance(text, str):
         return text
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
+    for toml in (text, f"[{text}]") if "," in text else (text,):
+        try:
+            return tomllib.loads(f"value = {toml}")["value"]
+        except tomllib.TOMLDecodeError:
+            continue
+    return text

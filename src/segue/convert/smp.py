@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import timm
 from torch import Tensor
 
 from segue.backbones import TimmBackbone
@@ -68,6 +69,10 @@ def _timm_encoder(state: Tensors, args: Arguments, depth: int, output_stride: in
         encoder = TimmBackbone(name, in_channels=first.shape[1], output_stride=output_stride)
     except ValueError as error:
         raise ConversionError(str(error)) from error
+    if encoder.resnet and output_stride != 32:  # timm averages a dilated stage's pooled shortcut over 2x2 pixels
+        encoder.body = timm.create_model(
+            name, features_only=True, in_chans=encoder.in_channels, output_stride=output_stride
+        )
     maps = depth if encoder.strides[0] == 2 else depth - 1  # of one that begins at 4, smp counts an empty map at 2
     if encoder.resnet:
         keep_first_maps(encoder, maps)

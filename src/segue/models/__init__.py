@@ -12,6 +12,7 @@ from segue.models.deeplabv3 import DeepLabV3
 from segue.models.dfn import DFN, NarrowDFN
 from segue.models.fcn import FCN8s, FCN8sAtOnce, FCN16s, FCN32s
 from segue.models.fcn_resnet import FCNResNet
+from segue.models.kinds import described, is_kind
 from segue.models.mcibi import MCIBI
 from segue.models.msc import MultiScale
 from segue.models.network import Criterion, Network, Paper, Progress
@@ -53,16 +54,18 @@ def create(name: str, num_classes: int, **options: Any) -> Network[Any]:
 
     Options are the fields of the class's `backbone_options` and its keywords, `MODELS[name].options()` in all; every
     network takes `in_channels` and `criterion`. Nothing is fetched unless `pretrained=True`. Raises ValueError for an
-    unknown name or option, with the nearest one.
+    unknown name or option, with the nearest one, and for a value of another kind than the option's.
     """
     if name not in MODELS:
         raise ValueError(unknown("network", name, MODELS))
     if num_classes < 2:
         raise ValueError(f"num_classes = {num_classes}: at least 2 (binary is background and foreground)")
-    known = MODELS[name].options()
-    for key in options:
+    known = MODELS[name].kinds()
+    for key, value in options.items():
         if key not in known:
             raise ValueError(unknown(f"option of {name}", key, known))
+        if not is_kind(value, known[key]):
+            raise ValueError(f"{key} = {value!r}: it must be {described(known[key])}")
     return MODELS[name].build(num_classes, **options)
 
 

@@ -19,7 +19,7 @@ from segue.labels import IGNORE
 from segue.layers import AlignedAreas, AlignedCorners, Alignment, resize
 from segue.losses import cross_entropy
 from segue.models.deeplabv2 import DeepLabV2
-from segue.models.network import Criterion, Network, Paper, keywords
+from segue.models.network import Criterion, Network, Paper, keyword_kinds, keywords
 
 
 class MSCOutput(NamedTuple):
@@ -170,6 +170,10 @@ class MultiScale(Network[MSCOutput]):
     @classmethod
     def options(cls) -> dict[str, Any]:
         return DeepLabV2.options() | keywords(cls.build)
+
+    @classmethod
+    def kinds(cls) -> dict[str, Any]:
+        return DeepLabV2.kinds() | keyword_kinds(cls.build)
 
     def scores(self, images: Tensor) -> MSCOutput:
         """The same maps, with `fused` in place of the enlarged logits."""

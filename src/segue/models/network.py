@@ -6,7 +6,7 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import Any, ClassVar, Generic, Self, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar, get_type_hints
 
 from torch import Tensor, nn
 
@@ -81,6 +81,14 @@ class Network(nn.Module, ABC, Generic[OutputT]):
             options |= own | keywords(cls.__init__)
         return options
 
+    @classmethod
+    def kinds(cls) -> dict[str, Any]:
+        """The same keywords with the annotations of their values."""
+        kinds = keyword_kinds(cls.build)
+        if cls.backbone_options is not None:
+            kinds |= get_type_hints(type(cls.backbone_options)) | keyword_kinds(cls.__init__)
+        return kinds
+
     @abstractmethod
     def forward(self, images: Tensor) -> OutputT:
         """(B, C, H, W) -> a NamedTuple, `logits` (B, K, H, W) first; one type in train() and eval()."""
@@ -110,3 +118,9 @@ def keywords(function: Callable[..., Any]) -> dict[str, Any]:
     """Its keyword-only parameters, with their defaults."""
     parameters = inspect.signature(function).parameters.values()
     return {one.name: one.default for one in parameters if one.kind is one.KEYWORD_ONLY}
+
+
+def keyword_kinds(function: Callable[..., Any]) -> dict[str, Any]:
+    """Its keyword-only parameters, with the types that they are annotated with."""
+    hints = get_type_hints(function)
+    return {name: hints[name] for name in keywords(function)}

@@ -24,6 +24,7 @@ MASK_WORDS = (
     "segmentation",
     "annotation",
     "groundtruth",
+    "(?:gtFine_)?label(?:Train)?Ids",
     "(?-i:[LP])",
 )
 LOSSY = (".jpg", ".jpeg", ".webp")  # of two masks of one name, the other one is meant
