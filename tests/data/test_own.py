@@ -246,6 +246,8 @@ def test_ids_of_things_are_refused(tmp_path):
         ("{}_sat.jpg", "{}_mask.png"),
         ("{}.jpg", "{}.png"),
         ("image{}.png", "mask{}.png"),
+        ("a_{}_leftImg8bit.png", "a_{}_gtFine_labelIds.png"),
+        ("a_{}_leftImg8bit.png", "a_{}_gtFine_labelTrainIds.png"),
     ],
 )
 def test_pictures_and_masks_may_lie_side_by_side(tmp_path, picture, mask):
