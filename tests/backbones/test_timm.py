@@ -64,6 +64,14 @@ def test_an_encoder_without_a_stem_map_starts_at_stride_4():
         ]  # fmt: skip
 
 
+def test_maps_that_timm_gives_with_their_channels_last_come_with_their_channels_second():
+    backbone = TimmBackbone("swin_s3_tiny_224")
+    with torch.no_grad():
+        maps = backbone(torch.randn(1, 3, 224, 224))
+    assert tuple(one.shape[1] for one in maps) == backbone.channels
+    assert [224 // one.shape[2] for one in maps] == list(backbone.strides)
+
+
 def test_the_first_block_of_a_dilated_stage_has_half_its_dilation():
     backbone = TimmBackbone("resnet50", output_stride=8)
     assert [dilations(backbone, f"layer{stage}") for stage in (1, 2, 3, 4)] == [

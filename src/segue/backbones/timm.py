@@ -111,9 +111,11 @@ class TimmBackbone(Backbone):
         self.in_channels = in_channels
         self.channels = tuple(body.feature_info.channels())
         self.strides = tuple(reductions)
+        self.channels_last = getattr(body, "output_fmt", "NCHW") == "NHWC"  # Swin's maps, for one
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        return list(self.body(images))
+        maps = list(self.body(images))
+        return [one.permute(0, 3, 1, 2) for one in maps] if self.channels_last else maps
 
 
 @dataclass(frozen=True)
