@@ -4,6 +4,7 @@ import re
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from parity import load
 from segue.convert import ConversionError, load_reference
@@ -112,6 +113,15 @@ def test_a_timm_encoder_is_dilated_as_timm_does():
     assert [block.conv1.dilation[0] for block in body.layer4] == [2, 4, 4]
 
 
+def test_a_dilated_shortcut_of_timms_is_pooled_over_2x2_pixels():
+    state = {"encoder.model.conv1.0.weight": torch.empty(32, 3, 3, 3)}
+    encoder = build_encoder(state, {"encoder_name": "tu-resnet26d"}, depth=4, output_stride=8)
+    images = torch.randn(1, 8, 5, 7)
+    expected = F.avg_pool2d(F.pad(images, (0, 1, 0, 1)), 2, stride=1)[..., :-1, :-1]
+    torch.testing.assert_close(encoder.body.layer3[0].downsample[0](images)[..., :-1, :-1], expected)
+    assert encoder.strides == (2, 4, 8, 8)
+
+
 def test_a_timm_encoder_ends_where_its_depth_says():
     fixture, state = on_timm("pspnet_smp_resnet50")
     state = {
@@ -135,6 +145,7 @@ smp_networks = {
     ],
     "DeepLabV3": [
         {"encoder_name": "resnet50", "encoder_output_stride": 16},
+        {"encoder_name": "tu-resnet26d"},
         {"encoder_name": "resnet18", "decoder_aspp_separable": True, "decoder_channels": 64, "in_channels": 1},
     ],
     "PSPNet": [
