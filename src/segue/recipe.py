@@ -235,9 +235,15 @@ def _check(recipe: Recipe, where: str) -> None:
         if not holds:
             shown = list(value) if isinstance(value, tuple) else value
             raise RecipeError(f"{where}: {key} = {shown}: it must be {wanted}")
-    for raw, label in data.map.items():
+    raw_values(data.map, f"{where}: data.map")
+
+
+def raw_values(table: Mapping[str, int], where: str) -> dict[int, int]:
+    """A table [data.map] as numbers. Raises RecipeError for what is no raw value or no class."""
+    for raw, label in table.items():
         if not raw.isdecimal() or not (0 <= label <= 255):
-            raise RecipeError(f"{where}: data.map.{raw} = {label}: a raw value is mapped to a class, or to 255")
+            raise RecipeError(f"{where}.{raw} = {label}: a raw value is mapped to a class, or to 255")
+    return {int(raw): label for raw, label in table.items()}
 
 
 # Objects

@@ -186,7 +186,7 @@ def understand_data(recipe: Recipe, earlier: Path | None = None) -> Understood:
     earlier: where a run that goes on has written it down.
     """
     data = recipe.data
-    values = {int(raw): label for raw, label in data.map.items()}
+    values = recipes.raw_values(data.map, "data.map")
     if data.name in DATASETS:
         if values or data.classes:
             raise RecipeError(f"data.map and data.classes are for folders; {data.name} declares its own")

@@ -15,6 +15,7 @@ from segue.check import check
 from segue.check.checking import class_rows
 from segue.data.folder import in_validation
 from segue.data.sharding import shard_splits
+from segue.errors import DataError
 from segue.progress import ProgressLine
 
 RNG = np.random.default_rng(0)
@@ -211,6 +212,33 @@ def test_a_value_that_no_class_has_is_named_with_its_pixels(folder):
     assert grave
     assert "val/masks/001.png: holds 200 at 3 pixels, which none of the 3 classes has" in sentence
     assert "[data.map]" in sentence
+
+
+def test_a_map_says_what_values_mean_as_in_a_recipe(folder, capsys):
+    for split in ("train", "val"):
+        for file in (folder / split / "masks").iterdir():
+            mask = np.asarray(Image.open(file))
+            save(file, np.array([9, 70, 200], dtype=np.uint8)[mask])
+    words = ["check", str(folder), "--workers", "1", "--map.9", "255", "--map.70", "1", "--map.200", "0"]
+    cli.main([*words, "--classes", "near", "far"])
+    out = capsys.readouterr().out
+    assert "masks of values, mapped by [data.map]" in out
+    assert Path("checks/data/classes.csv").read_text().splitlines()[1].startswith("near,")
+    with pytest.raises(SystemExit) as stop:
+        cli.main([*words[:-2]])  # 200 is then none
+    assert stop.value.code == 1
+    assert "holds 200 at" in capsys.readouterr().out
+
+
+def test_names_of_classes_may_be_given(folder):
+    checked = check(str(folder), workers=1, classes=("ground", "box", "square"))
+    assert checked.found.labels.classes == ("ground", "box", "square")
+    assert not checked.findings
+
+
+def test_a_data_set_by_name_takes_no_map(tmp_path):
+    with pytest.raises(DataError, match="camvid declares its classes itself"):
+        check("camvid", str(tmp_path), values={0: 255})
 
 
 def test_one_mask_that_names_do_not_fit_is_told_and_the_others_are_understood(folder):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,14 +54,23 @@ class Checked:
         return sum(one.grave for one in self.findings)
 
 
-def check(name: str, root: str = "", *, out: str = "", workers: int = 0) -> Checked:
+def check(
+    name: str,
+    root: str = "",
+    *,
+    out: str = "",
+    workers: int = 0,
+    values: Mapping[int, int] | None = None,
+    classes: Sequence[str] = (),
+) -> Checked:
     """Look through a data set by name, or own data, and write what was found to `out`, or checks/NAME.
 
-    workers: processes that look; 0 for one per processor. Raises DataError when there is nothing to look at.
+    workers: processes that look; 0 for one per processor. values, classes: what a recipe says in [data.map] and
+    data.classes. Raises DataError when there is nothing to look at.
     """
     line = ProgressLine(every_in_file=10.0)
     clock = _Clock(line)
-    found = survey(name, root, workers or cores(), clock.tell)
+    found = survey(name, root, workers or cores(), clock.tell, values or {}, classes)
     line.finish()
     findings = tuple(sorted((one for rule in RULES for one in rule(found)), key=lambda one: not one.grave))
     folder = Path(out) if out else Path("checks") / _plain(name)

@@ -102,9 +102,20 @@ class Survey:
         return next((split for split in self.splits if split.name == name), None)
 
 
-def survey(name: str, root: str, workers: int, tell: TOLD) -> Survey:
-    """Look at every pair of a data set by name, or of own data. Raises DataError when there is nothing to look at."""
-    found = _named(name, root) if name in DATASETS else _sharded(name) if is_shards(name) else _own(name)
+def survey(
+    name: str, root: str, workers: int, tell: TOLD, values: Mapping[int, int], classes: Sequence[str]
+) -> Survey:
+    """Look at every pair of a data set by name, or of own data.
+
+    values, classes: what a recipe says in [data.map] and data.classes. Raises DataError when there is nothing to look
+    at, and where a data set's own classes are fixed.
+    """
+    if name in DATASETS:
+        if values or classes:
+            raise DataError(f"{name} declares its classes itself; a map and classes are for data of your own")
+        found = _named(name, root)
+    else:
+        found = (_sharded if is_shards(name) else _own)(name, values, classes)
     jobs: dict[object, tuple[int, int]] = {}  # a picture may be in several splits, and is looked at once
     for number, split in enumerate(found.splits):
         for index in range(len(split.data)):
@@ -116,7 +127,7 @@ def survey(name: str, root: str, workers: int, tell: TOLD) -> Survey:
     for split in found.splits:
         split.examined = [seen[_picture(split.data, index)] for index in range(len(split.data))]
     if found.labels is None:
-        _understand_masks(found, understand(own_place(name)))
+        _understand_masks(found, understand(own_place(name)), classes)
     for split in found.splits:
         split.labelled = np.array([_count(one.mask, found.labels) for one in split.examined])
     return found
@@ -147,8 +158,8 @@ def _named(name: str, root: str) -> Survey:
     return Survey(name, splits, declared.labels, (), troubles, known=True, absent=absent)
 
 
-def _sharded(name: str) -> Survey:
-    known = understood_shards(name)
+def _sharded(name: str, values: Mapping[int, int], classes: Sequence[str]) -> Survey:
+    known = understood_shards(name, values, classes)
     splits = []
     for split in SPLITS:
         try:
@@ -159,12 +170,13 @@ def _sharded(name: str) -> Survey:
     return Survey(name, splits, known.labels, known.lines, [], known=True)
 
 
-def _own(name: str) -> Survey:
+def _own(name: str, values: Mapping[int, int], classes: Sequence[str]) -> Survey:
     arrangement = understand(own_place(name))
     labels, lines, troubles = None, tuple(arrangement.lines()), []
-    if not isinstance(arrangement, MaskFiles):
+    masks = isinstance(arrangement, MaskFiles)
+    if values or not masks:
         try:
-            meaning = arrangement.meaning("train", {}, ())
+            meaning = arrangement.meaning("train", values, classes)
             labels, lines = meaning.labels, (*lines, *meaning.lines)
         except DataError as error:
             troubles.append(str(error))
@@ -173,14 +185,14 @@ def _own(name: str) -> Survey:
         listing = arrangement.listing(split)
         data = (
             arrangement.data_set(listing, labels or PROBE)
-            if listing.pairs and (labels is not None or isinstance(arrangement, MaskFiles))
+            if listing.pairs and (labels is not None or masks)
             else FileDataSet((), PROBE)
         )
         splits.append(Split(split, data, listing))
-    return Survey(name, splits, labels, lines, troubles, known=labels is not None)
+    return Survey(name, splits, labels, lines, troubles, known=not masks)
 
 
-def _understand_masks(found: Survey, arrangement: Arrangement) -> None:
+def _understand_masks(found: Survey, arrangement: Arrangement, names: Sequence[str]) -> None:
     """Read the meaning of masks off what they hold, as training would, from those that can be read and are not blurred.
 
     Where that cannot be, values that hardly any mask has are left out: what they are is told mask by mask.
@@ -204,7 +216,7 @@ def _understand_masks(found: Survey, arrangement: Arrangement) -> None:
                 often = Counter(value for one in clear.values() for value in one.values.tolist())
                 kept = np.array([often[value] > max(1, len(clear) * SELDOM) for value in seen.values.tolist()])
                 seen = replace(seen, values=seen.values[kept], counts=seen.counts[kept])
-            meaning: Meaning = meaning_of(arrangement.root, seen, arrangement.class_table())
+            meaning: Meaning = meaning_of(arrangement.root, seen, arrangement.class_table(), names)
         except DataError as error:
             trouble = trouble or str(error)
         else:
