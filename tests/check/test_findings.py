@@ -223,7 +223,7 @@ def test_a_map_says_what_values_mean_as_in_a_recipe(folder, capsys):
     cli.main([*words, "--classes", "near", "far"])
     out = capsys.readouterr().out
     assert "masks of values, mapped by [data.map]" in out
-    assert Path("checks/data/classes.csv").read_text().splitlines()[1].startswith("near,")
+    assert Path("checks/data/classes.csv").read_text().splitlines()[1].startswith("0,near,")
     with pytest.raises(SystemExit) as stop:
         cli.main([*words[:-2]])  # 200 is then none
     assert stop.value.code == 1
