@@ -94,34 +94,35 @@ def detection_picture(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], chanc
 LEGEND_COLUMNS = 5
 QUIET_LINE = "#8a8e96"
 WIDTH, HEIGHT = 300, 260  # the box that each picture is fitted into
+ACROSS = 4  # more of them beside each other are too small to see on a page
 
 
 def score_maps_picture(samples: Sequence[ScoreMap], path: Path) -> None:
-    """Picture, anomalies and the rank of each score, a row for each sample. Writes a PNG.
+    """Picture, anomalies and the rank of each score, `ACROSS` beside each other, for each sample. Writes a PNG.
 
     Ranks are drawn as -log10 of the share that scores higher: black for the lower nine tenths, white for the highest
     thousandth, so that one colour means as much in all pictures and for all scores.
     """
-    names = list(samples[0].ranks)
-    titles = ["picture", "anomalies", *names]
+    titles = ["picture", "anomalies", *samples[0].ranks]
+    across = min(ACROSS, len(titles))
+    lines = -(-len(titles) // across)
     sizes = [fitted(sample.target.shape, (HEIGHT, WIDTH)) for sample in samples]
-    margin, gap, head = 30, 12, 34
-    canvas = Canvas(
-        2 * margin + len(titles) * WIDTH + (len(titles) - 1) * gap,
-        64 + sum(size[0] + head + gap for size in sizes) + 60 + margin,
-    )
-    for column, title in enumerate(titles):
-        canvas.text(margin + column * (WIDTH + gap), 36, title, size=22, bold=True, width=WIDTH)
-    top = 64
-    for sample, size in zip(samples, sizes, strict=True):
-        canvas.text(margin, top + head / 2 - 2, sample.name, size=20, colour=QUIET, width=canvas.image.width - 60)
+    margin, gap, name, title = 30, 12, 44, 30
+    heights = [name + lines * (title + size[0] + gap) for size in sizes]
+    canvas = Canvas(2 * margin + across * WIDTH + (across - 1) * gap, margin + sum(heights) + 60 + margin)
+    top = margin
+    for sample, size, height in zip(samples, sizes, heights, strict=True):
+        canvas.text(margin, top + name / 2 - 4, sample.name, size=22, bold=True, width=canvas.image.width - 2 * margin)
         pictures = [resized(thinned(sample.image, size), size), _anomalies(sample.target, size)]
-        pictures += [resized(_heat(thinned(sample.ranks[name], size)), size) for name in names]
-        for column, picture in enumerate(pictures):
-            left = margin + column * (WIDTH + gap)
-            canvas.image.paste(picture, (left, top + head))
-            canvas.draw.rectangle((left, top + head, left + size[1] - 1, top + head + size[0] - 1), outline=RULE)
-        top += size[0] + head + gap
+        pictures += [resized(_heat(thinned(rank, size)), size) for rank in sample.ranks.values()]
+        for index, picture in enumerate(pictures):
+            left = margin + index % across * (WIDTH + gap)
+            upper = top + name + index // across * (title + size[0] + gap)
+            canvas.text(left, upper + title / 2 - 2, titles[index], size=20, colour=QUIET, width=WIDTH)
+            canvas.image.paste(picture, (left, upper + title))
+            box = (left, upper + title, left + size[1] - 1, upper + title + size[0] - 1)
+            canvas.draw.rectangle(box, outline=RULE)
+        top += height
     _key(canvas, margin, top + 24)
     canvas.save(path)
 
