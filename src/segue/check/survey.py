@@ -102,9 +102,7 @@ class Survey:
         return next((split for split in self.splits if split.name == name), None)
 
 
-def survey(
-    name: str, root: str, workers: int, tell: TOLD, values: Mapping[int, int], classes: Sequence[str]
-) -> Survey:
+def survey(name: str, root: str, workers: int, tell: TOLD, values: Mapping[int, int], classes: Sequence[str]) -> Survey:
     """Look at every pair of a data set by name, or of own data.
 
     values, classes: what a recipe says in [data.map] and data.classes. Raises DataError when there is nothing to look
