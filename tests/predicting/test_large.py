@@ -55,7 +55,7 @@ def test_file_to_file_is_the_same_as_in_memory(run, inference, tmp_path, small_i
     found = np.load(out / "probabilities/large.npy")
     # Windows that go through the network in other company differ in their last digit, and so may what is rounded.
     assert found.dtype == np.float16
-    np.testing.assert_allclose(found, wanted.probabilities, rtol=2**-10)
+    np.testing.assert_allclose(found, wanted.probabilities, rtol=2**-10, atol=2**-24)  # and of what is tiny
     with Image.open(out / "confidence/large.tif") as confidence:
         assert np.abs(np.asarray(confidence) - 255 * wanted.probabilities.max(axis=0)).max() < 0.6
     with Image.open(out / "overlays/large.jpg") as overlay:
