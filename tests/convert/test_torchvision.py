@@ -56,6 +56,19 @@ def test_the_installed_networks_are_matched_at_any_size(build, auxiliary):
         torch.testing.assert_close(output.auxiliary, expected["aux"], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("build", [segmentation.fcn_resnet50, segmentation.deeplabv3_resnet50])
+def test_a_network_of_one_score_becomes_one_of_two_classes_with_the_same_probabilities(build):
+    torch.manual_seed(0)
+    reference = build(weights=None, weights_backbone=None, num_classes=1, aux_loss=True).eval()
+    network = load_reference(reference.state_dict())
+    assert network.num_classes == 2
+    images = torch.randn(1, 3, 65, 50)
+    with torch.no_grad():
+        expected, output = reference(images), network(images)
+    for name, logits in (("out", output.logits), ("aux", output.auxiliary)):
+        torch.testing.assert_close(logits.softmax(1)[:, 1:], expected[name].sigmoid(), rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("build", "count"),
     [

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from segue.backbones import Features, TimmBackbone
-from segue.convert.reference import Conversion, Rule, Source, rename
+from segue.convert.reference import Conversion, Rule, Source, rename, two_scores
 from segue.convert.resnet import resnet_shape
 from segue.models.deeplabv3 import DeepLabV3
 from segue.models.fcn_resnet import FCNResNet
@@ -53,12 +53,19 @@ def _auxiliary(state: Mapping[str, Tensor]) -> tuple[float, int | None]:
     return (0.0, None) if convolution is None else (AUXILIARY_WEIGHT, convolution.shape[0])
 
 
+def _classes(tensors: dict[str, Tensor], classifier: str) -> int:
+    """How many there are; a network of one score, which is for a sigmoid, becomes one of two classes."""
+    if "auxiliary.2.weight" in tensors:
+        two_scores(tensors, "auxiliary.2")
+    return two_scores(tensors, classifier)
+
+
 def _convert_fcn(state: Mapping[str, Tensor], args: Mapping[str, Any]) -> Conversion:
     tensors, unused = rename(state, [*RULES, *FCN_RULES])
     auxiliary, auxiliary_channels = _auxiliary(state)
     network = FCNResNet(
         _backbone(state),
-        state["classifier.4.weight"].shape[0],
+        _classes(tensors, "head.2"),
         auxiliary=auxiliary,
         auxiliary_channels=auxiliary_channels,
     )
@@ -82,7 +89,7 @@ def _convert_deeplabv3(
     auxiliary, auxiliary_channels = _auxiliary(state)
     network = DeepLabV3(
         backbone,
-        state[f"{prefix}4.weight"].shape[0],
+        _classes(tensors, "classify"),
         rates=tuple(args.get("atrous_rates", (12, 24, 36))),
         channels=state[f"{prefix}1.weight"].shape[0],
         dropout=0.5,
