@@ -1,4 +1,8 @@
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
+import timm
 import torch
 
 from segue import recipe as recipes
@@ -6,6 +10,13 @@ from segue.data import DATASETS
 from segue.models import MODELS, create
 from segue.options import Recipe
 from segue.recipe import RecipeError
+
+CAMVID = (360, 480)
+"""Height and width of CamVid's pictures."""
+BENCHMARKS = [name for name in recipes.shipped() if name != "scenes" and not name.endswith(("_camvid", "_camvid_cpu"))]
+"""Recipes of the papers' own benchmarks."""
+PRETRAINED = [name for name, path in recipes.shipped().items() if recipes.read(path).model.get("pretrained")]
+"""Recipes that fetch ImageNet's weights."""
 
 
 def read(tmp_path, text: str) -> Recipe:
@@ -79,7 +90,7 @@ def test_a_shipped_recipe_reads_and_names_a_network_and_says_what_it_measured(na
     assert recipes.read(path).network in MODELS
     comment = path.read_text().splitlines()
     assert comment[0].startswith("# ")
-    assert any("segue train" in line for line in comment if line.startswith("#"))
+    assert comment[1].split()[:4] == ["#", "segue", "train", name]
 
 
 @pytest.mark.parametrize("name", recipes.shipped())
@@ -98,6 +109,53 @@ def test_a_shipped_recipes_network_can_be_built(name):
     assert any(True for _ in network.parameters())
     if recipe.model.get("pretrained"):
         assert network.backbone is not None
+
+
+@pytest.mark.parametrize("name", PRETRAINED)
+def test_a_shipped_recipe_feeds_its_encoder_what_the_weights_were_trained_on(name):
+    recipe = recipes.read(recipes.shipped()[name])
+    trained = timm.get_pretrained_cfg(str(recipe.model.get("backbone", "vgg16")))
+    assert trained is not None
+    assert trained.hf_hub_id
+    assert recipe.data.mean == pytest.approx([255 * one for one in trained.mean])
+    assert recipe.data.std == pytest.approx([255 * one for one in trained.std])
+
+
+@pytest.mark.parametrize("network", MODELS)
+@pytest.mark.parametrize("size", ["camvid", "camvid_cpu"])
+def test_every_network_has_recipes_for_camvid_whose_crops_fit_its_pictures(network, size):
+    recipe = recipes.read(recipes.shipped()[f"{network}_{size}"])
+    assert (recipe.network, recipe.data.name) == (network, "camvid")
+    seen = [round(side * recipe.data.shrink) for side in CAMVID]
+    assert all(0 < crop <= side for crop, side in zip(recipe.augment.crop, seen, strict=True))
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_a_benchmarks_recipe_that_was_not_run_says_so(name):
+    assert recipes.shipped()[name].read_text().splitlines()[0].endswith(" Not measured yet.")
+
+
+def test_the_docs_list_every_benchmarks_recipe():
+    page = (Path(__file__).parents[1] / "docs" / "recipes.md").read_text()
+    rows = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
+    assert sorted(name.strip(" `") for row in rows for name in row.split(",")) == BENCHMARKS
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [name for name in BENCHMARKS if name.startswith("refinenet_")],
+        [name for name in BENCHMARKS if name.endswith("_ade20k") and not name.startswith("refinenet_")],
+    ],
+    ids=["RefineNet", "MCIBI and what it is measured against"],
+)
+def test_recipes_of_the_same_authors_train_alike(names):
+    first, *others = (recipes.read(recipes.shipped()[name]) for name in names)
+    for other in others:
+        assert other.optim == first.optim
+        assert other.schedule == first.schedule
+        assert other.training == first.training
+        assert replace(other.augment, crop=first.augment.crop) == first.augment
 
 
 def test_an_unknown_recipe_file_lists_the_shipped_ones():
