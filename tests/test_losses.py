@@ -144,6 +144,12 @@ def test_ohem_keeps_the_hardest_pixels_and_those_as_hard():
     assert value.item() == pytest.approx(-(log(0.6) + 2 * log(0.3)) / 3)
 
 
+def test_ohem_that_has_to_keep_no_pixel_or_more_than_there_are_keeps_all():
+    logits, target = draw()
+    for min_kept in (0, target.numel()):
+        assert torch.equal(ohem(logits, target, threshold=0.0, min_kept=min_kept), cross_entropy(logits, target))
+
+
 def test_focal_scales_a_pixel_by_its_miss_to_the_power_of_gamma():
     logits = from_probabilities([1 / 2, 1 / 2], [1 / 4, 3 / 4])
     assert focal(logits, row(0, 1)).item() == pytest.approx((log(2) / 4 + log(4 / 3) / 16) / 2)

@@ -55,6 +55,8 @@ def test_a_recipe_written_out_reads_back_the_same(tmp_path):
         ("[augment]\ncrop = 3", r"augment\.crop = 3: it must be a list"),
         ('[optim]\nname = "adam"', r"optim\.name = 'adam': it must be one of sgd, adamw; did you mean adamw\?"),
         ('[loss]\nweights = "medium"', r"loss\.weights = 'medium': .*did you mean median\?"),
+        ("[loss]\nmin_kept = -1", r"loss\.min_kept = -1: it must be 0 or more"),
+        ("[loss]\nthreshold = 70", r"loss\.threshold = 70\.0: it must be a probability, from 0 to 1"),
         ("[optim]\nlr = -1", r"optim\.lr = -1\.0: it must be above 0"),
         ("[data]\nshrink = 2", r"data\.shrink = 2\.0: it must be above 0 and at most 1"),
         ("[data.map]\nroad = 1", r"data\.map\.road = 1: a raw value is mapped to a class"),

@@ -1,5 +1,7 @@
 """Losses of a segmentation map: pure functions (logits (B, K, H, W), target (B, H, W) int64) -> scalar.
 
+`binary_focal` alone takes maps of one logit per pixel.
+
 Each leaves out the pixels that are `IGNORE`, counts in float32 whatever the logits' type, and is zero, with a
 gradient of zero, where every pixel is ignored.
 """
@@ -43,7 +45,8 @@ def ohem(
     """Cross entropy of the hard pixels (online hard example mining, as DFN and TorchSeg use it).
 
     A pixel is kept when the probability of its true class is at most `threshold`, or among the `min_kept` lowest of
-    the batch. With fewer than `min_kept` counted pixels, all are kept.
+    the batch. With fewer than `min_kept` counted pixels, all are kept; so they are with a `min_kept` of 0, which in
+    TorchSeg switches the selection off.
     """
     logits = logits.float()
     kept = target != IGNORE

@@ -81,7 +81,7 @@ class LossOptions:
     threshold: float = 0.7
     """ohem: pixels whose true class has at most this probability are kept."""
     min_kept: int = 100_000
-    """ohem: at least so many pixels of a forward pass are kept."""
+    """ohem: at least so many pixels of a forward pass are kept; 0 keeps all."""
 
 
 @dataclass(frozen=True)

@@ -220,6 +220,8 @@ def _check(recipe: Recipe, where: str) -> None:
         (optim.weight_decay >= 0, "optim.weight_decay", optim.weight_decay, "0 or more"),
         (optim.clip >= 0, "optim.clip", optim.clip, "0 or more"),
         (0 <= recipe.loss.smoothing < 1, "loss.smoothing", recipe.loss.smoothing, "from 0 to below 1"),
+        (0 <= recipe.loss.threshold <= 1, "loss.threshold", recipe.loss.threshold, "a probability, from 0 to 1"),
+        (recipe.loss.min_kept >= 0, "loss.min_kept", recipe.loss.min_kept, "0 or more"),
         (0 <= recipe.schedule.floor <= 1, "schedule.floor", recipe.schedule.floor, "from 0 to 1"),
         (recipe.schedule.warmup >= 0, "schedule.warmup", recipe.schedule.warmup, "0 or more"),
         (recipe.schedule.stepsize > 0, "schedule.stepsize", recipe.schedule.stepsize, "above 0"),
