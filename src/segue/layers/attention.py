@@ -30,9 +30,8 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     out[:, :, j] = sum over i of softmax over i (query[:, :, j] . key[:, :, i]) value[:, :, i].
 
     Products are not scaled. Products of float16 are made in float32, where they cannot overflow; a softmax adds up in
-    float32 whatever its type. Memory beyond the result and the gradients is some
-    tens of MiB, whatever N and M are. In a program made by `torch.export` it is three plain
-    operators, which every runtime knows, and the whole table.
+    float32 whatever its type. Memory beyond the result and the gradients is some tens of MiB, whatever N and M are. In
+    a program made by `torch.export` it is three plain operators, which every runtime knows, and the whole table.
     """
     if _exporting():
         exact = _products_type(query.dtype)

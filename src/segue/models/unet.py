@@ -112,7 +112,8 @@ class PaperUNet(UNet):
 
     padding: 0 for the paper's valid convolutions; 1 for convolutions that keep the size.
     up_relu: a ReLU after each up-convolution, as the released network has and the figure has not.
-    dropout: at the end of the contracting path, as the paper says; 0.5 in the released network.
+    dropout: at the end of the contracting path, as the paper says. The released network has 0.5 there and, unlike this
+        one, on the level before as well, its skip included.
     bilinear: enlarge without weights and narrow by a 1x1 convolution, instead of 2x2 up-convolutions.
     norm: BatchNorm after each ReLU of the 3x3 convolutions. These two are options of jvanvugt's pytorch-unet.
 
