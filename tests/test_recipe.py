@@ -58,6 +58,7 @@ def test_a_recipe_written_out_reads_back_the_same(tmp_path):
         ("[loss]\nmin_kept = -1", r"loss\.min_kept = -1: it must be 0 or more"),
         ("[loss]\nthreshold = 70", r"loss\.threshold = 70\.0: it must be a probability, from 0 to 1"),
         ("[optim]\nlr = -1", r"optim\.lr = -1\.0: it must be above 0"),
+        ('[schedule]\npolicy = "inv"\ngamma = -0.1', r"schedule\.gamma = -0\.1: it must be 0 or more, but for sigmoid"),
         ("[data]\nshrink = 2", r"data\.shrink = 2\.0: it must be above 0 and at most 1"),
         ("[data.map]\nroad = 1", r"data\.map\.road = 1: a raw value is mapped to a class"),
         ("data = 3", r"data must be a table, not 3"),

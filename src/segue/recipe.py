@@ -225,6 +225,12 @@ def _check(recipe: Recipe, where: str) -> None:
         (0 <= recipe.schedule.floor <= 1, "schedule.floor", recipe.schedule.floor, "from 0 to 1"),
         (recipe.schedule.warmup >= 0, "schedule.warmup", recipe.schedule.warmup, "0 or more"),
         (recipe.schedule.stepsize > 0, "schedule.stepsize", recipe.schedule.stepsize, "above 0"),
+        (
+            recipe.schedule.gamma >= 0 or recipe.schedule.policy == "sigmoid",
+            "schedule.gamma",
+            recipe.schedule.gamma,
+            "0 or more, but for sigmoid",
+        ),
         (how.batch > 0, "training.batch", how.batch, "above 0"),
         (how.per_device >= 0, "training.per_device", how.per_device, "0 or more"),
         (how.validation_batch > 0, "training.validation_batch", how.validation_batch, "above 0"),

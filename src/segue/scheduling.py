@@ -107,8 +107,12 @@ def _value(word: str, key: str, text: str) -> float | tuple[int, ...]:
     except ValueError as error:
         wanted = "whole numbers with slashes between them" if key == "stepvalues" else "a number"
         raise ValueError(f"{word}: {key} = {text}: it must be {wanted}") from error
-    if (key in WHOLE and number < (0 if key == "warmup" else 1)) or not math.isfinite(number):
+    if not math.isfinite(number):
+        raise ValueError(f"{word}: {key} = {text}: it must be a number")
+    if key in WHOLE and number < (0 if key == "warmup" else 1):
         raise ValueError(f"{word}: {key} = {text}: it must be {'0' if key == 'warmup' else '1'} or more")
+    if key == "gamma" and number < 0 and not word.startswith("sigmoid"):
+        raise ValueError(f"{word}: gamma = {text}: it must be 0 or more, but for sigmoid")
     return number
 
 
