@@ -1,6 +1,7 @@
 import csv
 import json
 import math
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -13,7 +14,7 @@ import torch
 from torch import nn
 
 from segue import recipe as recipes
-from segue import run
+from segue import run, training
 from segue.data.loading import training_positions
 from segue.errors import NonFiniteLoss, SaveError
 from segue.models import create
@@ -286,6 +287,18 @@ def test_the_moving_average_is_the_weighted_sum_of_the_past():
 def test_a_loss_that_is_not_a_number_stops_the_run_and_says_where(data, tmp_path):
     with pytest.raises(NonFiniteLoss, match=r"step \d+: the loss term 'logits' is (nan|inf), with the pictures 0\d\d"):
         run.begin(recipe(data, optim={"lr": 1e30, "name": "sgd"}), out=str(tmp_path / "run"))
+
+
+def test_an_error_of_any_kind_ends_the_processes_that_read_pictures(data, tmp_path, monkeypatch):
+    def fail(job, parts, batches, *rest):
+        next(batches)
+        raise RuntimeError("something unforeseen")
+
+    monkeypatch.setattr(training, "train_step", fail)
+    with pytest.raises(RuntimeError, match="unforeseen") as kept:  # its traceback holds every frame of the run
+        run.begin(recipe(data, data={"workers": 1}), out=str(tmp_path / "run"))
+    assert kept.tb is not None
+    assert multiprocessing.active_children() == []
 
 
 def test_resume_with_a_changed_recipe_is_an_error_unless_asked_for(data, tmp_path):

@@ -12,8 +12,8 @@ import math
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -185,8 +185,8 @@ def train(job: Job, resume: Path | None = None) -> Result:
             job.folder / "checkpoints" / "last", network, optimizer, average, state, accelerator, job.recipe
         )
 
-    with stop_signals() as received:
-        batches = _batches(loader)
+    # Closed, so that its processes end with an error as well: its traceback would keep them, and Python wait for them.
+    with stop_signals() as received, closing(_batches(loader)) as batches:
         step_parts = (model, network, optimizer)
         clock = _Clock(state)
         while state.step < job.steps:
@@ -454,7 +454,7 @@ def _restore_random_state(states: Mapping[str, Tensor], device: torch.device) ->
         torch.cuda.set_rng_state(states["cuda"], device)
 
 
-def _batches(loader: Any) -> Iterator[Batch]:
+def _batches(loader: Any) -> Generator[Batch]:
     """The loader's batches; an error of a worker process keeps its one line and loses the traceback around it."""
     try:
         yield from loader
