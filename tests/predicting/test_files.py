@@ -86,6 +86,17 @@ def test_what_is_written_is_skipped_where_asked_for(run, pictures, tmp_path):
     assert predict_files(run, [str(pictures)], Wanted(out)).done == 3  # without it, all are predicted anew
 
 
+def test_masks_of_others_are_never_replaced(run, pictures, tmp_path):
+    (tmp_path / "masks").mkdir()
+    Image.new("L", (4, 4)).save(tmp_path / "masks/a.png")
+    before = (tmp_path / "masks/a.png").read_bytes()
+    for go_on in (False, True):
+        with pytest.raises(DataError, match=r"masks/a\.png: is there already, .* choose another folder with --out"):
+            predict_files(run, [str(pictures)], Wanted(tmp_path / "masks"), skip_existing=go_on)
+    assert (tmp_path / "masks/a.png").read_bytes() == before
+    assert [path.name for path in (tmp_path / "masks").iterdir()] == ["a.png"]
+
+
 def test_two_ways_to_predict_are_not_mixed_in_one_folder(run, pictures, tmp_path):
     out = tmp_path / "out"
     predict_files(run, [str(pictures)], Wanted(out))
@@ -210,6 +221,11 @@ class TestFindingJobs:
             find_jobs([str(pictures)], pictures)
         with pytest.raises(DataError, match=r"a\.png: would be replaced by its own mask"):
             find_jobs([str(pictures / "a.png")], pictures)
+
+    def test_an_archive_is_refused(self, tmp_path):
+        (tmp_path / "photos.zip").write_bytes(b"PK")
+        with pytest.raises(DataError, match=r"photos\.zip: .*; unpack it, and name its folder"):
+            find_jobs([str(tmp_path / "photos.zip")], tmp_path / "out")
 
     def test_two_files_for_one_place_are_refused(self, pictures):
         (pictures / "a.jpg").touch()

@@ -87,7 +87,8 @@ def predict(
     )
     files = outcome.done + len(outcome.failed)
     there = f", {outcome.skipped} were there" if outcome.skipped else ""
-    print(f"{outcome.done} of {files + outcome.skipped} files predicted{there}; masks are in {out}")
+    where = f"; masks are in {out}" if outcome.done or outcome.skipped else ""
+    print(f"{outcome.done} of {files + outcome.skipped} files predicted{there}{where}")
     if outcome.failed:
         print(
             f"segue: {len(outcome.failed)} of {files} files could not be predicted: {out}/manifest.jsonl",

@@ -9,10 +9,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from segue.errors import DataError
 from segue.model import WEIGHTS, model_folder
 from segue.options import CRFOptions, InferenceOptions
-from segue.predicting.jobs import find_jobs
-from segue.predicting.manifest import Manifest, Outcome
+from segue.predicting.jobs import Job, find_jobs
+from segue.predicting.manifest import NAME, Manifest, Outcome
 from segue.predicting.outputs import Wanted
 from segue.predicting.processes import devices_for, work, work_in_processes
 from segue.predicting.tools import Order, Tools
@@ -49,12 +50,16 @@ def predict_files(
     skip_existing: leave out files whose results are there, which are whole whatever happened.
 
     A file that cannot be read is told of, noted in OUT/manifest.jsonl and left out; the others are predicted all the
-    same. Raises ValueError for inputs that name nothing, SaveError when results cannot be written.
+    same. Raises ValueError for inputs that name nothing and for a folder that holds masks of others, SaveError when
+    results cannot be written.
     """
     line = ProgressLine()
     sharpening = None if crf is None else crf_options(run, crf)
     order = Order(str(run), wanted, inference, sharpening, batch, device, skip_existing)
     jobs = find_jobs(inputs, wanted.out)
+    manifest = Manifest(wanted.out)
+    if not manifest.path.is_file():
+        _spare_others(jobs, wanted)
     waiting = [job for job in jobs if not (skip_existing and not job.is_video and wanted.are_written(job.place))]
     devices = devices_for(device, processes, len(waiting))
     alone = len(devices) == 1
@@ -63,7 +68,6 @@ def predict_files(
     tools = Tools(order if alone else replace(order, device="cpu"), progress.within if alone else _silent)
     if sharpening is not None:
         line.say(announced(run, sharpening, changed=bool(crf)))
-    manifest = Manifest(wanted.out)
     manifest.begin(_how(run, tools.model.card.temperature, inference, sharpening), go_on=skip_existing)
     progress.begin()
     for outcome in work(waiting, tools) if alone else work_in_processes(waiting, order, devices):
@@ -71,6 +75,19 @@ def predict_files(
         progress.one_more(outcome)
     line.finish()
     return Predicted(progress.done, len(jobs) - len(waiting), tuple(progress.failed))
+
+
+def _spare_others(jobs: Sequence[Job], wanted: Wanted) -> None:
+    """Raise DataError where results would replace files that were not predicted, such as the masks of a data set."""
+    for job in jobs:
+        places = (wanted.out / job.place,) if job.is_video else ()
+        files = (path for suffix in (".png", ".tif") for path in wanted.paths(job.place, suffix).values())
+        taken = next((path for path in (*places, *files) if path.exists()), None)
+        if taken is not None:
+            raise DataError(
+                f"{taken}: is there already, and {wanted.out} has no {NAME}, which segue predict would have written; "
+                "choose another folder with --out"
+            )
 
 
 def _silent(share: float, words: str) -> None:

@@ -56,7 +56,7 @@ class Tools:
         wanted = len(self.model.preprocessing.mean)
         if channels != wanted:
             raise DataError(
-                f"{path}: has {channels} channels, where the network takes {wanted}; take it out, or predict it with "
+                f"{path}: has {channels} channel{'' if channels == 1 else 's'}, where the network takes {wanted}; take it out, or predict it with "
                 "a network of its kind"
             )
 
