@@ -67,7 +67,7 @@ def test_a_broken_picture_is_noted_and_the_others_are_predicted(run, pictures, t
     lines = {Path(line["input"]).name: line for line in manifest(tmp_path / "out") if "input" in line}
     assert set(lines) == {"a.png", "b.png", "c.png", "deep.png"}
     assert "cannot be decoded" in lines["b.png"]["error"]
-    assert "has 1 channels, where the network takes 3" in lines["deep.png"]["error"]
+    assert "has 1 channel, where the network takes 3" in lines["deep.png"]["error"]
     assert lines["a.png"]["size"] == [40, 56]
     assert 0 < lines["a.png"]["seconds"] < 60
     assert all(Path(path).is_file() for path in lines["a.png"]["outputs"])

@@ -43,7 +43,9 @@ def find_jobs(inputs: Sequence[str], out: Path) -> list[Job]:
         if path.is_dir():
             found += _inside(path, out)
         elif path.suffix.lower() == ".zip" and path.is_file():
-            raise DataError(f"{path}: an archive is read for training, not for prediction; unpack it, and name its folder")
+            raise DataError(
+                f"{path}: an archive is read for training, not for prediction; unpack it, and name its folder"
+            )
         elif path.is_file():
             found.append(Job(path, path.stem))
         else:

@@ -56,8 +56,8 @@ class Tools:
         wanted = len(self.model.preprocessing.mean)
         if channels != wanted:
             raise DataError(
-                f"{path}: has {channels} channel{'' if channels == 1 else 's'}, where the network takes {wanted}; take it out, or predict it with "
-                "a network of its kind"
+                f"{path}: has {channels} channel{'' if channels == 1 else 's'}, where the network takes {wanted}; "
+                "take it out, or predict it with a network of its kind"
             )
 
     def found(self, pictures: list[np.ndarray]) -> list[Found]:
