@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 
 from segue.errors import DataError
 from segue.files import write_atomically
@@ -18,7 +19,7 @@ from segue.predicting.jobs import Job
 from segue.predicting.manifest import Outcome
 from segue.predicting.outputs import OVERLAY, MapFiles, found_in
 from segue.predicting.tools import TOO_LARGE, Tools
-from segue.prediction import Averaged, Sharpened
+from segue.prediction import Averaged, Sharpened, as_batch
 from segue.rasters import Raster, open_raster
 
 WINDOWS = (1024, 512, 256)
@@ -62,7 +63,7 @@ def _predict(raster: Raster, job: Job, tools: Tools, start: float) -> Outcome:
     view = _View(raster) if tools.wanted.overlays else None
     size, done = (raster.height, raster.width), 0
     with MapFiles(tools.wanted, job.place, size, tools.labels, raster.georeference) as files:
-        for band in predictor.bands(raster):
+        for band in predictor.bands(view or raster):
             found = found_in(band[0], tools.wanted)
             files.write(found)
             if view is not None:
@@ -80,20 +81,35 @@ def _side(width: int, classes: int) -> int:
 
 
 class _View:
-    """Every n-th row and column of a large picture and of its classes, to look at."""
+    """Every n-th row and column of a large picture and of its classes, to look at.
+
+    It stands before the picture as `Rows`, and keeps what it shows of them when they are read: to read them once more
+    would be to decode all tiles around them once more.
+    """
+
+    count = 1
 
     def __init__(self, raster: Raster) -> None:
-        self.raster = raster
+        self.raster, self.height, self.width = raster, raster.height, raster.width
         self.step = -(-max(raster.height, raster.width) // SHOWN)
-        self.pixels: list[np.ndarray] = []
+        self.pixels: dict[int, np.ndarray] = {}
         self.classes: list[np.ndarray] = []
+
+    def read(self, top: int, bottom: int) -> Tensor:
+        pixels = self.raster.pixels(top, bottom)
+        for row in self._shown(top, bottom):
+            if row not in self.pixels:  # with several scales, each reads the picture
+                self.pixels[row] = pixels[row - top, :: self.step].copy()
+        return as_batch([pixels])
 
     def add(self, top: int, labels: np.ndarray) -> None:
         """The classes (n, W) of rows from `top` on."""
-        for row in range(-(-top // self.step) * self.step, top + len(labels), self.step):
-            self.classes.append(labels[row - top, :: self.step])
-            self.pixels.append(self.raster.pixels(row, row + 1)[0, :: self.step])
+        self.classes += [labels[row - top, :: self.step].copy() for row in self._shown(top, top + len(labels))]
 
     def write(self, path: Path, labels: Labels) -> None:
-        painted = Image.fromarray(overlay(viewable(np.stack(self.pixels)), np.stack(self.classes), labels))
+        pixels = np.stack([self.pixels[row] for row in self._shown(0, self.height)])
+        painted = Image.fromarray(overlay(viewable(pixels), np.stack(self.classes), labels))
         write_atomically(path, lambda temporary: painted.save(temporary, "JPEG"))
+
+    def _shown(self, top: int, bottom: int) -> range:
+        return range(-(-top // self.step) * self.step, bottom, self.step)

@@ -22,7 +22,7 @@ class GeoRaster(Raster):
     """A raster that GDAL reads. Raises DataError for one that it cannot, and for complex numbers."""
 
     def __init__(self, path: Path) -> None:
-        with decoding(path, "picture"), rasterio.Env(GDAL_CACHEMAX=BLOCK_CACHE), warnings.catch_warnings():
+        with decoding(path, "picture"), warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             self.file = rasterio.open(path)
             georeference = _georeference(self.file)
@@ -39,7 +39,8 @@ class GeoRaster(Raster):
             self.colours = np.array([table.get(value, (0, 0, 0, 0))[:3] for value in range(256)], dtype=np.uint8)
 
     def pixels(self, top: int, bottom: int) -> np.ndarray:
-        with decoding(self.path, "picture"):
+        # GDAL asks how much it may keep when it decodes for the first time, which is here and not when it opens a file.
+        with decoding(self.path, "picture"), rasterio.Env(GDAL_CACHEMAX=BLOCK_CACHE):
             stored = self.file.read(self.bands, window=Window(0, top, self.width, bottom - top))
         if self.colours is not None:
             return self.colours[stored[0]]
