@@ -11,6 +11,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "segue"
 
 ANYONE = {"labels", "errors", "files", "options"}  # leaves: labels and errors of all, and files written in one stroke
 LAYERS = {
+    "allocation": set(),
     "layers": set(),
     "backbones": {"layers"},
     "losses": set(),
@@ -62,7 +63,7 @@ LAYERS = {
     "listing": {"recipe", "figures", "data", "backbones"},
     "check": {"data", "pictures", "progress", "reading", "report"},
     "cli": {
-        "assessment", "seeds", "check", "data", "data_speed", "explain", "importing", "listing", "model", "models",
+        "allocation", "assessment", "seeds", "check", "data", "data_speed", "explain", "importing", "listing", "model", "models",
         "predicting", "progress", "recipe", "report", "run", "scheduling", "tuning",
     },
     "__main__": {"cli"},

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from cyclopts import CycloptsError
 
+from segue.allocation import keep_freed_memory
 from segue.cli import (  # noqa: F401  # verbs register
     anomalies,
     benchmark,
@@ -72,6 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         tokens = [CRF if token == "--crf" else token for token in tokens]
     from segue.errors import SegueError
 
+    keep_freed_memory()
     try:
         app(tokens, exit_on_error=False, print_error=False)
     except CycloptsError as error:
@@ -86,6 +88,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(130)
     except BrokenPipeError:  # `segue list backbones | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:  # a file or folder that the system refuses
+        if debug or error.filename is None:
+            raise
+        _fail(f"{error.filename}: {error.strerror}")
 
 
 def _fail(message: str) -> None:
