@@ -1,11 +1,14 @@
 import json
 import os
+import shutil
 import stat
+from types import SimpleNamespace
 
 import pytest
+from safetensors import SafetensorError
 
-from segue.errors import SaveError
-from segue.files import replacing, write_atomically, write_json, write_text
+from segue.errors import DataError, SaveError
+from segue.files import make_folder, read_json, replacing, write_atomically, write_json, write_text
 
 
 def test_a_file_is_replaced_whole(tmp_path):
@@ -35,6 +38,35 @@ def test_a_folder_that_must_not_be_written_is_named(tmp_path):
     tmp_path.chmod(stat.S_IRUSR | stat.S_IXUSR)
     with pytest.raises(SaveError, match=r"file\.txt: could not be written"):
         write_text(tmp_path / "file.txt", "text")
+
+
+def test_a_folder_where_a_file_lies_is_named_with_the_mend(tmp_path):
+    (tmp_path / "file").write_text("text")
+    with pytest.raises(SaveError, match=r"file/run: this folder cannot be made \(a file is where a folder should be"):
+        make_folder(tmp_path / "file" / "run")
+    with pytest.raises(SaveError, match=r"a\.txt: could not be written \(a file is where a folder should be"):
+        write_text(tmp_path / "file" / "a.txt", "text")
+
+
+@pytest.mark.parametrize("kind", [RuntimeError, SafetensorError, OSError])
+def test_a_full_disk_is_known_however_a_library_reports_it(tmp_path, monkeypatch, kind):
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=0))
+
+    def fail(temporary):
+        raise kind("1900800 requested and 288704 written")
+
+    with pytest.raises(SaveError, match=r"a\.bin: could not be written \(the disk is full: make room\)"):
+        write_atomically(tmp_path / "a.bin", fail)
+
+
+def test_a_json_file_that_is_broken_is_named_with_the_mend(tmp_path):
+    path = tmp_path / "a.json"
+    for text in ('{"a": ', "[1]"):
+        path.write_text(text)
+        with pytest.raises(DataError, match=r"a\.json: .*; make it anew"):
+            read_json(path, "make it anew")
+    write_json(path, {"a": 1})
+    assert read_json(path, "make it anew") == {"a": 1}
 
 
 def test_json_keeps_its_letters(tmp_path):

@@ -287,6 +287,7 @@ def test_the_moving_average_is_the_weighted_sum_of_the_past():
 def test_a_loss_that_is_not_a_number_stops_the_run_and_says_where(data, tmp_path):
     with pytest.raises(NonFiniteLoss, match=r"step \d+: the loss term 'logits' is (nan|inf), with the pictures 0\d\d"):
         run.begin(recipe(data, optim={"lr": 1e30, "name": "sgd"}), out=str(tmp_path / "run"))
+    assert not (tmp_path / "run").exists()  # nothing was learned that anyone could use
 
 
 def test_an_error_of_any_kind_ends_the_processes_that_read_pictures(data, tmp_path, monkeypatch):

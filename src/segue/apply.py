@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -14,6 +13,7 @@ from typing import Any
 from segue import recipe as recipes
 from segue.data import DataSet, open_split
 from segue.data.held_out import hold_out
+from segue.files import read_json
 from segue.labels import Labels
 from segue.model import WHOLE, Model, ModelError
 from segue.options import DataOptions, InferenceOptions
@@ -50,7 +50,9 @@ def data_of(run: Path, data: str, root: str) -> DataOptions:
 def _labels_of(run: Path) -> Labels | None:
     """What the run's data were taken to be, with the classes that were held out; None where it is not written."""
     path = run / "data.json"
-    return Labels.from_dict(json.loads(path.read_text(encoding="utf-8"))["labels"]) if path.is_file() else None
+    if not path.is_file():
+        return None
+    return Labels.from_dict(read_json(path, "delete it, and the data are looked at anew")["labels"])
 
 
 def predictor_of(

@@ -6,11 +6,15 @@ import errno
 import json
 import math
 import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
-from segue.errors import SaveError
+from safetensors import SafetensorError
+
+from segue.errors import DataError, SaveError
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
@@ -21,7 +25,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     with replacing(path) as temporary:
         try:
             write(temporary)
-        except RuntimeError as error:  # torch.save reports a full disk as one
+        except (RuntimeError, SafetensorError) as error:  # as torch and safetensors report what the disk says
             raise OSError(str(error)) from error
 
 
@@ -45,14 +49,41 @@ def replacing(path: Path) -> Iterator[Path]:
             finally:
                 os.close(folder)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            reason = "the disk is full: make room"
-        else:
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        reason = _reason(error, path.parent)
         raise SaveError(f"{path}: could not be written ({reason}); what was there before is intact") from error
     finally:
         with suppress(OSError):  # a folder that is none: the error above says so
             temporary.unlink(missing_ok=True)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, where they are not there yet. Raises SaveError when it cannot be made."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SaveError(f"{folder}: this folder cannot be made ({_reason(error, folder)})") from error
+
+
+def _reason(error: OSError, folder: Path) -> str:
+    """What hinders from writing to a folder, and the mend where it is known."""
+    # What is written by other libraries than Python's own often says how many bytes are missing, and not why.
+    if error.errno in (errno.ENOSPC, errno.EDQUOT) or (error.errno is None and _is_full(folder)):
+        return "the disk is full: make room"
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        return "a file is where a folder should be: name another"
+    first = str(error.strerror or error).strip().splitlines()
+    return first[0] if first else type(error).__name__
+
+
+def _is_full(folder: Path) -> bool:
+    try:
+        return shutil.disk_usage(folder).free < FULL
+    except OSError:
+        return False
+
+
+FULL = 65536
+"""A disk with fewer free bytes is full, whatever could not be written."""
 
 
 def cache_folder() -> Path:
@@ -70,6 +101,17 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Mapping[str, object]) -> None:
     """Write a JSON file atomically; null for numbers that are none or infinite, which JSON cannot say."""
     write_text(path, json.dumps(_sayable(value), indent=1, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path, mend: str) -> dict[str, Any]:
+    """The object that a JSON file holds. Raises DataError, which says the mend, for a file that holds none."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read ({error}); {mend}") from error
+    if not isinstance(content, dict):
+        raise DataError(f"{path}: is not a JSON object; {mend}")
+    return content
 
 
 def _sayable(value: object) -> object:

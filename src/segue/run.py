@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import platform
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -25,9 +26,10 @@ from segue.backbones import read_state
 from segue.data import DATASETS, DataSet, Understood, open_split, short_name, understand_own
 from segue.data.held_out import hold_out, labels_without, values_without
 from segue.data.levels import is_usual, mean_and_deviation
+from segue.errors import SaveError
 from segue.evaluation import Evaluation
 from segue.feed import balance_classes, keep_pictures, training_samples
-from segue.files import write_json, write_text
+from segue.files import make_folder, read_json, write_json, write_text
 from segue.initialise import class_dimensions, initialise
 from segue.labels import Labels
 from segue.log import write_log
@@ -160,6 +162,10 @@ def _run(recipe: Recipe, *, out: str, init: str, command: Sequence[str], checkpo
     )
     try:
         result = train(job, checkpoint)
+    except BaseException:
+        if accelerator.is_main_process and not (folder / "log.csv").exists() and not (folder / "checkpoints").exists():
+            shutil.rmtree(folder, ignore_errors=True)  # nothing was learned that anyone could use
+        raise
     finally:
         line.finish()
         if recipe.training.trackers:
@@ -192,7 +198,7 @@ def understand_data(recipe: Recipe, earlier: Path | None = None) -> Understood:
             raise RecipeError(f"data.map and data.classes are for folders; {data.name} declares its own")
         return Understood(open_split(data.name, data.root, data.train).labels, ())
     if earlier is not None and earlier.is_file():
-        kept = json.loads(earlier.read_text(encoding="utf-8"))
+        kept = read_json(earlier, "delete it, and the data are looked at anew")
         if (kept["map"], kept["classes"]) == (data.map, list(data.classes)):
             return Understood(Labels.from_dict(kept["labels"]), tuple(kept["lines"]))
     return understand_own(data.name, values, data.classes, data.train)
@@ -288,7 +294,7 @@ def _precision(recipe: Recipe, device: torch.device) -> str:
 def _new_folder(recipe: Recipe, out: str) -> Path:
     """Make the run's folder: `out` or runs/NETWORK-DATA, with -2, -3, ... behind it when it is taken."""
     wanted = Path(out) if out else Path("runs") / f"{recipe.network}-{short_name(recipe.data.name)}"
-    wanted.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(wanted.parent)
     number = 1
     while True:
         folder = wanted if number == 1 else wanted.with_name(f"{wanted.name}-{number}")
@@ -296,6 +302,8 @@ def _new_folder(recipe: Recipe, out: str) -> Path:
             folder.mkdir()
         except FileExistsError:
             number += 1
+        except OSError as error:
+            raise SaveError(f"{folder}: this folder cannot be made ({error.strerror})") from error
         else:
             return folder
 

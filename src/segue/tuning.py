@@ -27,7 +27,7 @@ from torch import Tensor
 from segue.apply import open_run_split, to_csv
 from segue.crf import DenseCRF
 from segue.data.loading import WholePictures
-from segue.files import write_json, write_text
+from segue.files import make_folder, write_json, write_text
 from segue.metrics import confusion, summarise
 from segue.model import WEIGHTS, Model, load
 from segue.options import CRFOptions, CRFSearch
@@ -98,7 +98,7 @@ def tune(
     Sharpened(model.predictor(), fixed)  # refuses networks that do not take RGB
     whole = WholePictures(open_run_split(run, model, split, data, root))
     folder = Path(run) / FOLDER
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     line = ProgressLine()
     chosen = spread(len(whole), search.pictures)
     names = [whole.data.name(index) for index in chosen]

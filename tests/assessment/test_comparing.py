@@ -86,6 +86,16 @@ def test_what_cannot_be_compared_is_refused_in_one_line(compared, tmp_path):
         compare_runs([str(runs[0]), str(other)], out=str(tmp_path / "out"))
 
 
+@pytest.mark.parametrize("name", ["metrics.json", "counts.npz"])
+def test_an_evaluation_that_is_broken_is_named_with_the_mend(tmp_path, name):
+    runs = [untrained(tmp_path / one, pictures=2) for one in ("a", "b")]
+    evaluate_run(runs[0])
+    path = runs[0] / "evaluation" / "val" / name
+    path.write_bytes(path.read_bytes()[:20])
+    with pytest.raises(DataError, match=rf"{name}: .*; evaluate the run again"):
+        compare_runs([str(run) for run in runs], out=str(tmp_path / "out"))
+
+
 def test_runs_are_called_by_as_much_of_their_path_as_tells_them_apart(tmp_path):
     assert short_names([tmp_path / "a", tmp_path / "b"]) == ["a", "b"]
     assert short_names([tmp_path / "x" / "a", tmp_path / "y" / "a"]) == ["x/a", "y/a"]

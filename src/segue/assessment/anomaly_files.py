@@ -11,7 +11,7 @@ import torch
 from segue import report
 from segue.apply import to_csv
 from segue.assessment.looking import Tally
-from segue.files import write_json, write_text
+from segue.files import make_folder, write_json, write_text
 from segue.metrics import Detection, detection_curves, summarise, summarise_components
 
 SCORES = (
@@ -60,7 +60,7 @@ def write_anomalies(
     folder: Path,
 ) -> None:
     """Write everything into the folder, each file in one stroke. name: of the run."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     tables = report.anomaly_table(rows), report.anomaly_table(rows, report.ALONE)
     write_text(folder / "scores.csv", to_csv(rows))
     write_text(folder / "scores.md", "\n".join(report.markdown_lines(cells) for cells in tables))

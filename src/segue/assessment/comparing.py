@@ -17,7 +17,7 @@ from segue.apply import open_run_split, to_csv
 from segue.assessment.standing import Standing, bytes_of_maps, check_alike, milliseconds, standing
 from segue.data import DataSet
 from segue.errors import DataError
-from segue.files import write_json, write_text
+from segue.files import make_folder, write_json, write_text
 from segue.metrics import Difference, iou_of, miou_difference, miou_interval
 from segue.pictures import viewable
 from segue.prediction import as_batch
@@ -74,7 +74,7 @@ def compare_runs(
     times = milliseconds(standings, first_pixels)
     rows = [_row(one, standings[0], taken, first_pixels) for one, taken in zip(standings, times, strict=True)]
     folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     tables = [_scores(rows), _further(rows)]
     words = [*_explained(standings[0], first_pixels), *_seeds_words(standings)]
     _write(rows, tables, standings, words, folder)

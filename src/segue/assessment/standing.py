@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 import time
 from collections.abc import Mapping, Sequence
@@ -18,6 +17,7 @@ from segue.assessment.evaluating import evaluate_run, evaluation_folder
 from segue.assessment.writing import COUNTS, METRICS, read_counts
 from segue.errors import DataError
 from segue.explain.memory import peak_bytes
+from segue.files import read_json
 from segue.log import read_log
 from segue.metrics import iou_of
 from segue.model import CARD, WEIGHTS, Model, load, model_folder
@@ -66,7 +66,7 @@ def standing(run: Path, name: str, *, split: str, data: str, root: str, batch: i
     if not known.is_file() or known.stat().st_mtime_ns < max(part.stat().st_mtime_ns for part in parts):
         evaluate_run(run, split=split, data=data, root=root, batch=batch, device=device)
     pictures, counts, _ = read_counts(folder / COUNTS)
-    measures = json.loads(known.read_text(encoding="utf-8"))
+    measures = read_json(known, "evaluate the run again")
     return Standing(name, run, model, pictures, counts, measures, read_log(run / "log.csv"))
 
 

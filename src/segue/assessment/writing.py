@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from segue import report
 from segue.apply import to_csv
 from segue.errors import DataError
 from segue.evaluation import Boundaries, Calibration, Evaluation, Measure, PictureScore, worst_first
-from segue.files import write_atomically, write_json, write_text
+from segue.files import make_folder, write_atomically, write_json, write_text
 from segue.labels import Labels
 from segue.metrics import Interval, calibration_error, iou, reliability
 from segue.metrics.boundary import WIDTHS
@@ -80,7 +81,7 @@ def write_evaluation(
     folder: Path,
 ) -> None:
     """Write everything into the folder, each file in one stroke."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     evaluation = found.evaluation
     rows = found.class_rows(labels)
     summary, numbers = evaluation.summary(), evaluation.numbers()
@@ -194,10 +195,10 @@ def write_counts(evaluation: Evaluation, labels: Labels, path: Path) -> None:
 def read_counts(path: Path) -> tuple[list[str], Tensor, list[str]]:
     """Names, (N, 3, K) counts and classes. Raises DataError for a file that is not what `segue evaluate` writes."""
     try:
-        with np.load(path, allow_pickle=False) as content:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
             names, classes = content["names"].tolist(), content["classes"].tolist()
             return names, torch.from_numpy(content["counts"]), classes
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         raise DataError(f"{path}: is not what `segue evaluate` writes ({error}); evaluate the run again") from error
 
 

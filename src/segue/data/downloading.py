@@ -20,7 +20,7 @@ from segue.data.fetching import Fetched, check_file, fetch
 from segue.data.layouts import Root
 from segue.data.unpacking import UnusableArchive, unpack
 from segue.errors import DataError
-from segue.files import write_json
+from segue.files import make_folder, write_json
 from segue.progress import ProgressLine
 
 WORK = ".segue-download"
@@ -43,7 +43,7 @@ def download(declaration: Declaration, root: Path, line: ProgressLine) -> None:
     _ask_for(declaration, [one for one in unreachable if not (_by_hand(root, one) or _ready(root, one).exists())], root)
     if not wanted:
         return
-    (root / WORK).mkdir(parents=True, exist_ok=True)
+    make_folder(root / WORK)
     try:
         with FileLock(root / WORK / "lock", timeout=0):
             for archive in wanted:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from segue.errors import DataError
+from segue.files import make_folder
 
 NAME = "manifest.jsonl"
 
@@ -60,7 +61,7 @@ class Manifest:
                 f"{self.path}: what is there was predicted otherwise ({'; '.join(changed)}); choose another folder "
                 "with --out, or leave out --skip-existing"
             )
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path.parent)
         whole = not lines or self.path.read_bytes().endswith(b"\n")  # a kill may have cut the last line
         self._append(("" if whole else "\n") + json.dumps({"how": how}, ensure_ascii=False))
 
