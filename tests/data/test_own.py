@@ -69,6 +69,25 @@ def test_masks_of_values_count_up_from_0(tmp_path):
     assert same(root)
 
 
+def test_a_folder_of_few_names_says_that_chance_divided_it(tmp_path):
+    validating = [name for name in (f"{index:03d}" for index in range(50)) if in_validation(name)]
+    for name in (*validating[:3], "a"):
+        save(tmp_path / "images" / f"{name}.png", picture_of(MADE[0]))
+        save(tmp_path / "masks" / f"{name}.png", MADE[0])
+    assert understood(tmp_path).lines[:2] == (
+        "pictures and masks in images and masks: train 1, val 3 (a fifth of the names validates)",
+        "so many validate by the chance of few names; make train/ and val/ folders to say which do",
+    )
+
+
+def test_a_folder_whose_names_all_validate_is_refused(tmp_path):
+    name = next(name for name in (f"{index:03d}" for index in range(50)) if in_validation(name))
+    save(tmp_path / "images" / f"{name}.png", picture_of(MADE[0]))
+    save(tmp_path / "masks" / f"{name}.png", MADE[0])
+    with pytest.raises(DataError, match=r"none falls into train; make train/ and val/ folders to say which do"):
+        understood(tmp_path)
+
+
 def test_colours_are_classes_without_a_file_that_names_them(tmp_path):
     root = picture_files(tmp_path, MADE, coloured)
     known = understood(root)

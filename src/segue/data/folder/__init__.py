@@ -73,11 +73,11 @@ def understood(
 ) -> Understood:
     """What a folder's pixels mean. values, names: what the recipe says of label map and class names.
 
-    training: the split that is looked at. Raises DataError when its masks do not say, and for the first file without a
-    partner.
+    training: the split that is looked at. Raises DataError when its masks do not say, for the first file without a
+    partner, and for an empty split.
     """
     arrangement = understand(root)
-    arrangement.listing(training).whole()
+    arrangement.filled(training)
     meaning = arrangement.meaning(training, values or {}, names)
     return Understood(meaning.labels, (*arrangement.lines(), *meaning.lines))
 

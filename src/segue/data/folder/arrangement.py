@@ -79,12 +79,16 @@ class Arrangement(ABC):
 
     def open(self, split: str, labels: Labels) -> FileDataSet:
         """A split with its labels. Raises DataError for the first file without a partner, and for an empty split."""
+        return self.data_set(self.filled(split), labels)
+
+    def filled(self, split: str) -> Listing:
+        """A split's pictures. Raises DataError for the first file without a partner, and for an empty split."""
         listing = self.listing(split)
         if not listing.whole():  # by chance, in a folder of a few pictures
             raise DataError(
-                f"{self.root}: of its pictures none falls into {split}; make {split}/ folders to say which do"
+                f"{self.root}: of its pictures none falls into {split}; make train/ and val/ folders to say which do"
             )
-        return self.data_set(listing, labels)
+        return listing
 
     def class_table(self) -> ClassTable | None:
         """The file that names the classes, in the folder or beside the training pictures."""
@@ -95,3 +99,5 @@ class Arrangement(ABC):
         counts = {split: len(self.listing(split).pairs) for split in self.splits()}
         rule = " (a fifth of the names validates)" if self._divided is not None else ""
         yield f"{self.kind()}: " + ", ".join(f"{split} {count}" for split, count in counts.items()) + rule
+        if self._divided is not None and counts["val"] > counts["train"] / 2:
+            yield "so many validate by the chance of few names; make train/ and val/ folders to say which do"
