@@ -165,11 +165,28 @@ def test_a_mistake_is_one_line_on_stderr_and_exit_code_2(words, message, capsys,
     assert list(tmp_path.iterdir()) == []  # nothing is left behind
 
 
+def test_a_folder_that_cannot_be_made_is_one_line_and_exit_code_2(trained, tmp_path, capsys):
+    (tmp_path / "file").write_text("text")
+    out = tmp_path / "file" / "out"
+    for words in (
+        ("train", "scenes", "--training.steps", "1", "--out", str(out)),
+        ("evaluate", str(trained / "run"), "--out", str(out)),
+        ("predict", str(trained / "run"), str(trained / "toy" / "val" / "images"), "--out", str(out)),
+        ("download", "ade20k", "--root", str(out)),
+    ):
+        code, _, err = segue(*words, capsys=capsys)
+        assert (code, err.splitlines()[-1].startswith("segue: ")) == (2, True), words
+        assert str(tmp_path / "file") in err.splitlines()[-1]
+        assert "a file is where a folder should be: name another" in err.splitlines()[-1]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         (("--model.width", "wide"), "width = 'wide': it must be a number"),
         (("--model.channels", "4,eight"), "channels = '4,eight': it must be a list of whole numbers"),
+        (("--model.width", "-1"), "width = -1: it must be above 0"),
+        (("--model.channels", "4,0"), "channels = (4, 0): it must be above 0"),
         (("--model.valid", "maybe"), "valid = 'maybe': it must be true or false"),
         (("--model.depth", "3"), "there is no option of unet 'depth'"),
         (("--model.criterion", "3"), "model.criterion follows from"),

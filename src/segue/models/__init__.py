@@ -12,7 +12,7 @@ from segue.models.deeplabv3 import DeepLabV3
 from segue.models.dfn import DFN, NarrowDFN
 from segue.models.fcn import FCN8s, FCN8sAtOnce, FCN16s, FCN32s
 from segue.models.fcn_resnet import FCNResNet
-from segue.models.kinds import described, is_kind
+from segue.models.kinds import described, is_kind, numbers_in
 from segue.models.mcibi import MCIBI
 from segue.models.msc import MultiScale
 from segue.models.network import Criterion, Network, Paper, Progress
@@ -46,6 +46,9 @@ MODELS: dict[str, type[Network[Any]]] = {
     "upernet": UPerNet,
 }
 
+SIZES = ("width", "channels", "rate", "rates", "bins", "scales")
+"""How options end whose numbers must be above 0."""
+
 __all__ = ["MODELS", "Criterion", "Network", "Paper", "Progress", "create"]
 
 
@@ -66,6 +69,8 @@ def create(name: str, num_classes: int, **options: Any) -> Network[Any]:
             raise ValueError(unknown(f"option of {name}", key, known))
         if not is_kind(value, known[key]):
             raise ValueError(f"{key} = {value!r}: it must be {described(known[key])}")
+        if key.endswith(SIZES) and min(numbers_in(value), default=1) <= 0:
+            raise ValueError(f"{key} = {value!r}: it must be above 0")
     return MODELS[name].build(num_classes, **options)
 
 

@@ -32,6 +32,11 @@ def is_kind(value: object, kind: Any) -> bool:
     return isinstance(value, origin or kind)
 
 
+def numbers_in(value: object) -> list[float]:
+    """A number, or those in a list."""
+    return [one for one in (value if isinstance(value, list | tuple) else [value]) if isinstance(one, int | float)]
+
+
 def described(kind: Any) -> str:
     """What a value of a kind is called: `a list of whole numbers`. What no recipe can hold is not named."""
     origin, arguments = get_origin(kind), get_args(kind)
