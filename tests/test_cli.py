@@ -1,6 +1,9 @@
 """The command line as a user meets it: what it prints, what it exits with, and that a mistake is one line."""
 
+import io
 import json
+import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -142,6 +145,7 @@ def test_a_broken_picture_is_named_and_the_others_are_predicted(trained, tmp_pat
     [
         (("train",), "say what to train"),
         (("train", "unett"), "did you mean 'unet'?"),
+        (("train", "qqq"), "there is no network or recipe 'qqq'; see `segue list networks` and `segue list recipes`"),
         (("train", "unet", "--data", "/nowhere/at/all"), "/nowhere/at/all: there is no such folder"),
         (("train", "unet", "--optim.lrr", "1"), "--optim.lr"),
         (("train", "unet", "--optim.lr", "fast"), '"fast"'),
@@ -163,6 +167,31 @@ def test_a_mistake_is_one_line_on_stderr_and_exit_code_2(words, message, capsys,
     assert err.startswith("segue: ")
     assert err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []  # nothing is left behind
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_a_file_whose_name_is_no_text_is_named(trained, tmp_path, capsys):
+    shutil.copytree(trained / "toy" / "train", tmp_path / "own")
+    for folder in ("images", "masks"):
+        place = tmp_path / "own" / folder
+        (place / "000.png").rename(place / os.fsdecode(b"stra\xdfe.png"))
+    for words in (
+        ("train", "unet", "--data", str(tmp_path / "own")),
+        ("predict", str(trained / "run"), str(tmp_path / "own" / "images"), "--out", str(tmp_path / "out")),
+    ):
+        code, _, err = segue(*words, capsys=capsys)
+        assert code == 2
+        assert "stra\\udcdfe" in err.splitlines()[-1]
+        assert "is no text in UTF-8; rename the file" in err.splitlines()[-1]
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_pipe_without_the_letters_of_a_table_gets_question_marks(trained, monkeypatch, tmp_path):
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii", write_through=True))
+    cli.main(["evaluate", str(trained / "run"), "--out", str(tmp_path / "out")])
+    assert b"\n???" in written.getvalue()
+    assert b"evaluation.html" in written.getvalue()
 
 
 def test_a_folder_that_cannot_be_made_is_one_line_and_exit_code_2(trained, tmp_path, capsys):

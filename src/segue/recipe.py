@@ -36,7 +36,7 @@ def find(name: str) -> Path | None:
             return path
         if (SHIPPED / path.name).is_file():  # `recipes/danet_camvid.toml`, typed away from a checkout
             return SHIPPED / path.name
-        raise RecipeError(f"{name}: there is no such recipe; shipped ones: {', '.join(shipped())}")
+        raise RecipeError(f"{name}: there is no such recipe; `segue list recipes` names those that are shipped")
     return shipped().get(name)
 
 

@@ -213,7 +213,7 @@ def fit_levels(recipe: Recipe, training: DataSet, say: Say) -> Recipe:
     if recipe.data.mean == DataOptions.mean and recipe.data.std == DataOptions.std and not is_usual(first):
         mean, std = mean_and_deviation(training)
         say(
-            f"pictures of {first.shape[2]} channels of {8 * first.itemsize} bits: "
+            f"pictures of {first.shape[2]} channel{'' if first.shape[2] == 1 else 's'} of {8 * first.itemsize} bits: "
             f"mean {' '.join(f'{one:g}' for one in mean)}, deviation {' '.join(f'{one:g}' for one in std)}"
         )
         return replace(recipe, data=replace(recipe.data, mean=mean, std=std))

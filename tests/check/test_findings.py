@@ -324,7 +324,7 @@ def test_rare_classes_are_told_of_with_their_share(folder):
     mask[0, 0] = 2
     save(path, mask)
     _, sentence = only(folder, "Rare classes")
-    assert sentence.startswith("class 2: has 0.0041% of the training pixels, in 1 pictures of 8")  # 1 of 8 * 48 * 64
+    assert sentence.startswith("class 2: has 0.0041% of the training pixels, in 1 picture of 8")  # 1 of 8 * 48 * 64
 
 
 def test_tiny_pictures_are_told_of(folder):

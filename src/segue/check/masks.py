@@ -146,7 +146,10 @@ def classes(found: Survey) -> Iterator[Finding]:
     rare = [int(index) for index in np.argsort(shares) if 0 < shares[index] < RARE]
     if rare:
         held = (training.labelled[:, :-1] > 0).sum(axis=0)
-        said = [f"{shares[index]:.4%} of the training pixels, in {held[index]:,} pictures" for index in rare]
+        said = [
+            f"{shares[index]:.4%} of the training pixels, in {held[index]:,} picture{'' if held[index] == 1 else 's'}"
+            for index in rare
+        ]
         yield Finding(
             False,
             "Rare classes",

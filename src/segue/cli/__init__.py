@@ -5,6 +5,7 @@ One file per verb; a verb registers with `app` when its file is imported here, i
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import sys
@@ -74,12 +75,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from segue.errors import SegueError
 
     keep_freed_memory()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal or pipe without a table's lines gets ? for them
     try:
         app(tokens, exit_on_error=False, print_error=False)
     except CycloptsError as error:
         if debug:
             raise
         _fail(str(error))
+    except UnicodeEncodeError as error:
+        if debug:
+            raise
+        _fail(f"{error.object!a}: is no text in UTF-8; rename the file")
     except (SegueError, ValueError) as error:
         if debug:
             raise

@@ -68,4 +68,5 @@ def explain(
     line.finish()
     for name, reason in done.left_out.items():
         print(f"not drawn: {name} ({reason})")
-    print(f"{len(done.pictures)} pictures; {done.page} shows them all")
+    count = len(done.pictures)
+    print(f"{count} picture{'' if count == 1 else 's'}: {done.page}")

@@ -102,7 +102,8 @@ def chosen_recipe(what: str, changes: Mapping[str, Any]) -> Recipe:
     from segue.models import MODELS, unknown
 
     if what not in MODELS:
-        raise ValueError(unknown("network or recipe", what, [*MODELS, *recipes.shipped()]))
+        listed = "see `segue list networks` and `segue list recipes`"
+        raise ValueError(unknown("network or recipe", what, [*MODELS, *recipes.shipped()], listed))
     return recipes.from_dict({"network": what, **changes}, "the command line")
 
 

@@ -74,8 +74,8 @@ def create(name: str, num_classes: int, **options: Any) -> Network[Any]:
     return MODELS[name].build(num_classes, **options)
 
 
-def unknown(what: str, name: str, known: Any) -> str:
-    """One line for a name that is not known: the nearest known one, or all of them."""
+def unknown(what: str, name: str, known: Any, listed: str = "") -> str:
+    """One line for a name that is not known: the nearest known one, or all of them, or where they are `listed`."""
     near = difflib.get_close_matches(name, list(known), n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+    hint = f"did you mean {near[0]!r}?" if near else listed or f"known: {', '.join(known)}"
     return f"there is no {what} {name!r}; {hint}"

@@ -50,6 +50,8 @@ def find_jobs(inputs: Sequence[str], out: Path) -> list[Job]:
             found.append(Job(path, path.stem))
         else:
             found += [Job(one, one.stem) for one in _matches(given, path)]
+    for job in found:
+        str(job.path).encode()  # raises UnicodeEncodeError for a name that no manifest could hold
     jobs: dict[str, Job] = {}
     for job in found:
         other = jobs.get(job.place, job)
