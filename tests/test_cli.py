@@ -194,6 +194,22 @@ def test_a_pipe_without_the_letters_of_a_table_gets_question_marks(trained, monk
     assert b"evaluation.html" in written.getvalue()
 
 
+def test_pictures_of_other_bits_than_those_of_training_are_refused(trained, tmp_path, capsys):
+    tifffile = pytest.importorskip("tifffile")
+    toy(tmp_path / "deep")
+    for path in (tmp_path / "deep" / "val" / "images").iterdir():
+        tifffile.imwrite(path.with_suffix(".tif"), np.asarray(Image.open(path)).astype(np.uint16) * 256)
+        path.unlink()
+    images = tmp_path / "deep" / "val" / "images"
+    code, _, err = segue("predict", trained / "run", images, "--out", tmp_path / "out", capsys=capsys)
+    assert code == 1
+    assert "000.tif: holds uint16, where the network takes uint8; take it out" in err
+    assert list((tmp_path / "out").glob("*.png")) == []
+    code, _, err = segue("evaluate", trained / "run", "--data", tmp_path / "deep", capsys=capsys)
+    assert code == 2
+    assert "deep, 000: holds uint16, where the network takes uint8" in err
+
+
 def test_a_folder_that_cannot_be_made_is_one_line_and_exit_code_2(trained, tmp_path, capsys):
     (tmp_path / "file").write_text("text")
     out = tmp_path / "file" / "out"

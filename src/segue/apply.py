@@ -34,6 +34,8 @@ def open_run_split(run: str | Path, model: Model, split: str, data: str = "", ro
             f"{run}: the model knows {model.labels.num_classes} classes, {where.name} has "
             f"{pictures.labels.num_classes}; train with --init {run} to carry it over"
         )
+    if len(pictures):
+        model.check(pictures.image(0), f"{where.name}, {pictures.name(0)}")
     return pictures
 
 

@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from segue.convert import load_reference
+from segue.errors import DataError
 from segue.files import write_atomically, write_json
 from segue.labels import Labels
 from segue.models import Network, create
@@ -77,6 +78,7 @@ class Card:
     reference: of a converted checkpoint, whose it is (`source`) and its codebase's arguments (`args`); the weights
     are then kept under their own codebase's names, and converted again when they are read.
     temperature: what scores are divided by before they become probabilities, as `segue calibrate` finds it.
+    pixels: the type of the training pictures' values, uint8 mostly; "" where it is not known.
     """
 
     network: str
@@ -86,6 +88,7 @@ class Card:
     measured: Mapping[str, Any] = field(default_factory=dict)
     reference: Mapping[str, Any] = field(default_factory=dict)
     temperature: float = 1.0
+    pixels: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -98,6 +101,7 @@ class Card:
             "measured": dict(self.measured),
             "reference": dict(self.reference),
             "temperature": self.temperature,
+            "pixels": self.pixels,
         }
 
     @classmethod
@@ -114,6 +118,7 @@ class Card:
             measured=mapping.get("measured", {}),
             reference=mapping.get("reference", {}),
             temperature=float(mapping.get("temperature", 1.0)),
+            pixels=mapping.get("pixels", ""),
         )
 
 
@@ -143,6 +148,16 @@ class Model(
     def preprocessing(self) -> Preprocessing:
         """What is done to a picture first."""
         return self.card.preprocessing
+
+    def check(self, pixels: np.ndarray, where: object) -> None:
+        """Raise DataError for a picture (H, W, C) of other channels or bits than those that the network takes."""
+        channels, wanted = pixels.shape[2], len(self.preprocessing.mean)
+        mend = "take it out, or predict it with a network of its kind"
+        if channels != wanted:
+            plural = "" if channels == 1 else "s"
+            raise DataError(f"{where}: has {channels} channel{plural}, where the network takes {wanted}; {mend}")
+        if self.card.pixels and pixels.dtype != self.card.pixels:
+            raise DataError(f"{where}: holds {pixels.dtype}, where the network takes {self.card.pixels}; {mend}")
 
     def to(self, device: str | torch.device) -> Model:
         """Move the network to a device."""

@@ -123,7 +123,7 @@ def _run(recipe: Recipe, *, out: str, init: str, command: Sequence[str], checkpo
     if checkpoint is None:
         folder = Path(share_object(str(_new_folder(recipe, out)) if accelerator.is_main_process else None))
     preprocessing = Preprocessing(recipe.data.mean, recipe.data.std, recipe.data.shrink)
-    card = Card(recipe.network, _card_options(recipe), labels, preprocessing)
+    card = Card(recipe.network, _card_options(recipe), labels, preprocessing, pixels=str(training.image(0).dtype))
     watcher = _Watcher(folder, recipe, labels, line, network)
     if accelerator.is_main_process:
         write_text(

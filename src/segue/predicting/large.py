@@ -52,7 +52,7 @@ def _predict(raster: Raster, job: Job, tools: Tools, start: float) -> Outcome:
             f"{job.path}: {raster.width}x{raster.height} pixels are predicted by rows, and the CRF needs all of them "
             "at once; leave out --crf"
         )
-    tools.check(job.path, raster.pixels(0, 1).shape[2])
+    tools.model.check(raster.pixels(0, 1), job.path)
     inference = tools.order.inference
     note = ""
     if not inference.window:
@@ -92,24 +92,26 @@ class _View:
     def __init__(self, raster: Raster) -> None:
         self.raster, self.height, self.width = raster, raster.height, raster.width
         self.step = -(-max(raster.height, raster.width) // SHOWN)
-        self.pixels: dict[int, np.ndarray] = {}
-        self.classes: list[np.ndarray] = []
+        self.size = (-(-raster.height // self.step), -(-raster.width // self.step))
+        # Made whole at first: rows that came one by one would lie scattered between what comes and goes.
+        first = raster.pixels(0, 1)
+        self.pixels = np.zeros((*self.size, first.shape[2]), first.dtype)
+        self.classes = np.zeros(self.size, np.int64)
 
     def read(self, top: int, bottom: int) -> Tensor:
         pixels = self.raster.pixels(top, bottom)
-        for row in self._shown(top, bottom):
-            if row not in self.pixels:  # with several scales, each reads the picture
-                self.pixels[row] = pixels[row - top, :: self.step].copy()
+        self._keep(self.pixels, top, pixels)
         return as_batch([pixels])
 
     def add(self, top: int, labels: np.ndarray) -> None:
         """The classes (n, W) of rows from `top` on."""
-        self.classes += [labels[row - top, :: self.step].copy() for row in self._shown(top, top + len(labels))]
+        self._keep(self.classes, top, labels)
 
     def write(self, path: Path, labels: Labels) -> None:
-        pixels = np.stack([self.pixels[row] for row in self._shown(0, self.height)])
-        painted = Image.fromarray(overlay(viewable(pixels), np.stack(self.classes), labels))
+        painted = Image.fromarray(overlay(viewable(self.pixels), self.classes, labels))
         write_atomically(path, lambda temporary: painted.save(temporary, "JPEG"))
 
-    def _shown(self, top: int, bottom: int) -> range:
-        return range(-(-top // self.step) * self.step, bottom, self.step)
+    def _keep(self, kept: np.ndarray, top: int, rows: np.ndarray) -> None:
+        first = -(-top // self.step)
+        shown = rows[first * self.step - top :: self.step, :: self.step]
+        kept[first : first + len(shown)] = shown

@@ -92,7 +92,7 @@ def _open(job: Job, tools: Tools) -> Opened:
                 if raster.height * raster.width > LARGE:
                     return TooLargeToHold(job)
                 pixels, georeference = raster.pixels(0, raster.height), raster.georeference
-        tools.check(job.path, pixels.shape[2])
+        tools.model.check(pixels, job.path)
     except DataError as error:
         return Outcome(str(job.path), error=str(error))
     return Picture(job, pixels, georeference, time.perf_counter() - start)

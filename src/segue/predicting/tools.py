@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 
-from segue.errors import DataError
 from segue.labels import Labels
 from segue.model import WHOLE, Model, load
 from segue.options import CRFOptions, InferenceOptions
@@ -50,15 +48,6 @@ class Tools:
         self.predictor: Predictor | Averaged | Sharpened = (
             predictor if order.crf is None else Sharpened(predictor, order.crf)
         )
-
-    def check(self, path: Path, channels: int) -> None:
-        """Raise DataError for a picture that the network cannot take."""
-        wanted = len(self.model.preprocessing.mean)
-        if channels != wanted:
-            raise DataError(
-                f"{path}: has {channels} channel{'' if channels == 1 else 's'}, where the network takes {wanted}; "
-                "take it out, or predict it with a network of its kind"
-            )
 
     def found(self, pictures: list[np.ndarray]) -> list[Found]:
         """Predict pictures (H, W, C) of one size; where they do not fit into memory together, one by one.

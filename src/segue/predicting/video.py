@@ -67,7 +67,7 @@ def predict_video(job: Job, tools: Tools) -> Outcome:
 
 def _predict(job: Job, tools: Tools, wanted: Wanted, shown: Path | None) -> int:
     """Predict and write all frames; returns how many there are."""
-    tools.check(job.path, 3)
+    tools.model.check(np.empty((1, 1, 3), np.uint8), job.path)
     done = 0
     with ExitStack() as open_files, ThreadPoolExecutor(THREADS) as writers:
         painted = None
