@@ -63,8 +63,8 @@ LAYERS = {
     "listing": {"recipe", "figures", "data", "backbones"},
     "check": {"data", "pictures", "progress", "reading", "report"},
     "cli": {
-        "allocation", "assessment", "seeds", "check", "data", "data_speed", "explain", "importing", "listing", "model", "models",
-        "predicting", "progress", "recipe", "report", "run", "scheduling", "tuning",
+        "allocation", "assessment", "seeds", "check", "data", "data_speed", "explain", "importing", "listing", "model",
+        "models", "predicting", "progress", "recipe", "report", "run", "scheduling", "tuning",
     },
     "__main__": {"cli"},
     "": {"labels", "model", "models"},

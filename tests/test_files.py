@@ -59,6 +59,14 @@ def test_a_full_disk_is_known_however_a_library_reports_it(tmp_path, monkeypatch
         write_atomically(tmp_path / "a.bin", fail)
 
 
+def test_a_full_disk_is_known_when_nothing_of_the_file_is_left_on_it(tmp_path):
+    def fail(temporary):
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    with pytest.raises(SaveError, match=r"a\.bin: could not be written \(the disk is full: make room\)"):
+        write_atomically(tmp_path / "a.bin", fail)
+
+
 def test_a_json_file_that_is_broken_is_named_with_the_mend(tmp_path):
     path = tmp_path / "a.json"
     for text in ('{"a": ', "[1]"):

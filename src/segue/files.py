@@ -67,7 +67,8 @@ def make_folder(folder: Path) -> None:
 def _reason(error: OSError, folder: Path) -> str:
     """What hinders from writing to a folder, and the mend where it is known."""
     # What is written by other libraries than Python's own often says how many bytes are missing, and not why.
-    if error.errno in (errno.ENOSPC, errno.EDQUOT) or (error.errno is None and _is_full(folder)):
+    said = os.strerror(errno.ENOSPC) in str(error)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT) or said or (error.errno is None and _is_full(folder)):
         return "the disk is full: make room"
     if isinstance(error, FileExistsError | NotADirectoryError):
         return "a file is where a folder should be: name another"
