@@ -96,7 +96,7 @@ class _View:
         # Made whole at first: rows that came one by one would lie scattered between what comes and goes.
         first = raster.pixels(0, 1)
         self.pixels = np.zeros((*self.size, first.shape[2]), first.dtype)
-        self.classes = np.zeros(self.size, np.int64)
+        self.classes = np.zeros(self.size, np.uint8)
 
     def read(self, top: int, bottom: int) -> Tensor:
         pixels = self.raster.pixels(top, bottom)
