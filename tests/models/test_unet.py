@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from segue.models.unet import EncoderUNet, PaddedUNet, PaperUNet, UNet, mirror_border
@@ -110,12 +111,14 @@ def test_the_padded_form_of_the_paper_fills_up_and_cuts_back(options, size):
 
 
 @pytest.mark.parametrize("bilinear", [False, True])
-@pytest.mark.parametrize("size", [(16, 16), (31, 47), (97, 129)])
-def test_the_padded_form_keeps_any_size_of_16_or_more(bilinear, size):
+@pytest.mark.parametrize("size", [(16, 16), (31, 47), (97, 129), (1, 1), (3, 50), (40, 15)])
+def test_the_padded_form_keeps_any_size(bilinear, size):
     network = PaddedUNet(3, channels=NARROW, bilinear=bilinear).eval()
-    assert network(torch.randn(1, 3, *size)).logits.shape == (1, 3, *size)
-    with pytest.raises(ValueError, match="sides of at least 16"):
-        network(torch.randn(1, 3, 15, 40))
+    images = torch.randn(1, 3, *size)
+    logits = network(images).logits
+    assert logits.shape == (1, 3, *size)
+    filled = F.pad(images, (0, max(0, 16 - size[1]), 0, max(0, 16 - size[0])))
+    torch.testing.assert_close(network(filled).logits[..., : size[0], : size[1]], logits)
 
 
 def test_the_padded_form_refuses_what_batch_norm_cannot_normalise():

@@ -14,6 +14,7 @@ from PIL import Image
 
 from segue.errors import DataError, SaveError
 from segue.model import load
+from segue.models.unet import PaddedUNet
 from segue.options import InferenceOptions
 from segue.predicting import Wanted, find_jobs, predict_files
 from segue.predicting import pictures as pictures_module
@@ -192,11 +193,19 @@ def test_one_pixel_is_predicted(tmp_path):
         assert mask.size == (1, 1)
 
 
-def test_a_picture_that_a_network_refuses_is_named(run, pictures, tmp_path):
+def test_a_picture_that_a_network_refuses_is_named(run, pictures, tmp_path, monkeypatch):
     Image.new("RGB", (1, 1)).save(pictures / "one.png")
+    contract = PaddedUNet.contract
+
+    def refusing(network, images):
+        if images.shape[-1] < 16:
+            raise ValueError("pictures of (1, 1) are too small for it")
+        return contract(network, images)
+
+    monkeypatch.setattr(PaddedUNet, "contract", refusing)
     told = predict_files(run, [str(pictures)], Wanted(tmp_path / "out"))
     assert told.done == 3
-    assert "one.png: pictures of (1, 1): this U-Net needs sides of at least 4" in told.failed[0]
+    assert "one.png: pictures of (1, 1) are too small for it" in told.failed[0]
 
 
 class TestFindingJobs:

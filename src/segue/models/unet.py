@@ -215,7 +215,8 @@ class PaddedUNet(UNet):
     """The padded form with BatchNorm, as milesial's Pytorch-UNet made it common.
 
     bilinear: enlarge without weights (corners aligned) instead of 2x2 up-convolutions, with half the channels at
-    the coarsest level. Any size of 16 or more works: an enlarged map is padded by zeros to its skip's size.
+    the coarsest level. An enlarged map is padded by zeros to its skip's size; so is, at its right and lower end, a
+    picture that is too small to be halved at every level.
     """
 
     def __init__(
@@ -267,9 +268,10 @@ class PaddedUNet(UNet):
         return maps
 
     def forward(self, images: Tensor) -> UNetOutput:
+        height, width = images.shape[-2:]
         smallest = 2 ** (len(self.down) - 1)
-        if min(images.shape[-2:]) < smallest:
-            raise ValueError(f"pictures of {tuple(images.shape[-2:])}: this U-Net needs sides of at least {smallest}")
+        if min(height, width) < smallest:
+            images = F.pad(images, (0, max(0, smallest - width), 0, max(0, smallest - height)))
         *skips, maps = self.contract(images)
         for upsample, level, skip in zip(self.upsample, self.up, reversed(skips), strict=True):
             maps = upsample(maps)
@@ -279,7 +281,7 @@ class PaddedUNet(UNet):
                 left, top = missing_columns // 2, missing_rows // 2
                 maps = F.pad(maps, (left, missing_columns - left, top, missing_rows - top))
             maps = level(torch.cat([skip, maps], dim=1))  # skip first: the reverse of the paper's release
-        return UNetOutput(self.classify(maps))
+        return UNetOutput(self.classify(maps)[..., :height, :width])
 
 
 class EncoderUNet(UNet):
