@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from segue import cli
@@ -154,6 +155,7 @@ def test_a_broken_picture_is_named_and_the_others_are_predicted(trained, tmp_pat
         (("train", "--resume", "/nowhere"), "/nowhere: is not a run's folder"),
         (("evaluate", "/nowhere"), "/nowhere: holds no model"),
         (("predict", "/nowhere", "x.jpg"), "x.jpg: there is no such picture"),
+        (("list",), "say what to list: networks, datasets, recipes or backbones"),
         (("list", "nets"), "networks"),
         (("list", "networks", "fcn8"), "no networks match 'fcn8'; `segue list networks '*fcn8*'` looks inside"),
         (("unknown",), "unknown"),
@@ -223,6 +225,25 @@ def test_a_folder_that_cannot_be_made_is_one_line_and_exit_code_2(trained, tmp_p
         assert (code, err.splitlines()[-1].startswith("segue: ")) == (2, True), words
         assert str(tmp_path / "file") in err.splitlines()[-1]
         assert "a file is where a folder should be: name another" in err.splitlines()[-1]
+
+
+def test_a_full_device_is_a_line(monkeypatch, capsys):
+    def full(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nSee the documentation")
+
+    monkeypatch.setattr("segue.run.begin", full)
+    code, _, err = segue("train", "scenes", capsys=capsys)
+    assert code == 2
+    assert err.startswith("segue: the device's memory is full: take a smaller training.per_device")
+
+
+def test_a_bug_is_no_users_error(monkeypatch):
+    def wrong(*_, **__):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr("segue.run.begin", wrong)
+    with pytest.raises(RuntimeError, match="a bug"):
+        cli.main(["train", "scenes"])
 
 
 @pytest.mark.parametrize(

@@ -72,34 +72,39 @@ def main(arguments: Sequence[str] | None = None) -> None:
         tokens = list(_lists(_long_names(tokens)))
     if tokens[:1] in (["evaluate"], ["predict"]):
         tokens = [CRF if token == "--crf" else token for token in tokens]
-    from segue.errors import SegueError
-
     keep_freed_memory()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal or pipe without a table's lines gets ? for them
     try:
         app(tokens, exit_on_error=False, print_error=False)
-    except CycloptsError as error:
-        if debug:
-            raise
-        _fail(str(error))
-    except UnicodeEncodeError as error:
-        if debug:
-            raise
-        _fail(f"{error.object!a}: is no text in UTF-8; rename the file")
-    except (SegueError, ValueError) as error:
-        if debug:
-            raise
-        _fail(str(error))
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:  # `segue list backbones | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except OSError as error:  # a file or folder that the system refuses
-        if debug or error.filename is None:
+    except Exception as error:
+        message = None if debug else _told(error)
+        if message is None:
             raise
-        _fail(f"{error.filename}: {error.strerror}")
+        _fail(message)
+
+
+def _told(error: Exception) -> str | None:
+    """What a user is told of an error that is theirs to mend; None of another one, which is a bug."""
+    from segue.errors import SegueError
+
+    if isinstance(error, UnicodeEncodeError):
+        return f"{error.object!a}: is no text in UTF-8; rename the file"
+    if isinstance(error, CycloptsError | SegueError | ValueError):
+        return str(error)
+    if isinstance(error, OSError) and error.filename is not None:  # a file or folder that the system refuses
+        return f"{error.filename}: {error.strerror}"
+    if type(error).__name__ == "OutOfMemoryError":  # PyTorch's, which is not imported here
+        return (
+            "the device's memory is full: take a smaller training.per_device (its steps are added up), augment.crop or "
+            "training.validation_batch, or --inference.window"
+        )
+    return None
 
 
 def _fail(message: str) -> None:
