@@ -13,8 +13,8 @@ import resource, sys, torch
 from segue.allocation import keep_freed_memory
 print(keep_freed_memory() if sys.argv[1] == "kept" else None)
 faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for turn in range(12):
-    if turn == 2:
+for turn in range(15):
+    if turn == 5:
         before = faults()
     torch.zeros(50_000_000).add(1)
 print(faults() - before)
@@ -38,7 +38,7 @@ def test_large_tensors_take_no_new_pages(monkeypatch):
     kept, few = run("kept")
     if kept == "False":
         pytest.skip("another C library than glibc")
-    assert few * 20 < run("returned")[1]
+    assert few * 4 < run("returned")[1]
 
 
 @pytest.mark.parametrize("name", CHOICES)
