@@ -48,8 +48,11 @@ def test_what_a_user_has_chosen_stays(name, monkeypatch):
     assert keep_freed_memory() is False
 
 
-def test_the_command_line_keeps_it(monkeypatch):
+def test_the_command_line_keeps_it_but_where_memory_matters_more(monkeypatch):
     asked = []
     monkeypatch.setattr(cli, "keep_freed_memory", lambda: asked.append(True))
+    with pytest.raises(SystemExit):
+        cli.main(["explain", "nowhere", "nothing.png"])
+    assert not asked
     cli.main(["list", "networks"])
     assert asked

@@ -72,7 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         tokens = list(_lists(_long_names(tokens)))
     if tokens[:1] in (["evaluate"], ["predict"]):
         tokens = [CRF if token == "--crf" else token for token in tokens]
-    keep_freed_memory()
+    if tokens[:1] != ["explain"]:  # which makes tensors of many sizes, and promises to do with little memory
+        keep_freed_memory()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal or pipe without a table's lines gets ? for them
