@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,14 +49,15 @@ class BackboneOptions(ABC):
         """The pretrained part, for images of `in_channels`. Raises ValueError for a wish that cannot be granted."""
 
 
-@contextmanager
-def fetching(name: str) -> Iterator[None]:
-    """Around what fetches an encoder's weights: what keeps them from coming is a ValueError of one line.
+def create_timm(name: str, **options: Any) -> Any:
+    """timm's model of this name. Raises ValueError, in one line, where its weights are to be fetched and do not come.
 
-    It may be of the hub's library, of its HTTP client, which changed, or of the system; none of them is known here.
+    What keeps them may be of the hub's library, of its HTTP client, which changed, or of the system.
     """
+    import timm
+
     try:
-        yield
+        return timm.create_model(name, **options)
     except (RuntimeError, AttributeError, TypeError, AssertionError):
         raise  # of the encoder itself
     except Exception as error:

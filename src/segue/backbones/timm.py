@@ -18,7 +18,7 @@ import timm
 from timm.models.resnet import BasicBlock, Bottleneck
 from torch import Tensor, nn
 
-from segue.backbones.backbone import Backbone, BackboneOptions, fetching, load_weights
+from segue.backbones.backbone import Backbone, BackboneOptions, create_timm, load_weights
 
 STAGES = ("layer1", "layer2", "layer3", "layer4")
 
@@ -71,10 +71,9 @@ class TimmBackbone(Backbone):
                 raise ValueError(f"width = {width}: pretrained weights exist for width 1 only")
             options["channels"] = tuple(max(8, round(base * width)) for base in (64, 128, 256, 512))
         try:
-            with fetching(name):
-                body: Any = timm.create_model(
-                    timm_name, features_only=True, in_chans=in_channels, pretrained=pretrained, **options
-                )
+            body: Any = create_timm(
+                timm_name, features_only=True, in_chans=in_channels, pretrained=pretrained, **options
+            )
         except (RuntimeError, AttributeError, TypeError, AssertionError) as error:
             raise ValueError(
                 f"{name}: timm cannot take feature maps from it with {options or 'these options'} ({error})"
@@ -93,14 +92,13 @@ class TimmBackbone(Backbone):
                 raise ValueError(f"{name} is not a ResNet: multi-grid and the Caffe layout are for ResNets")
             if output_stride != 32:
                 try:
-                    with fetching(name):
-                        body = timm.create_model(
-                            name,
-                            features_only=True,
-                            in_chans=in_channels,
-                            pretrained=pretrained,
-                            output_stride=output_stride,
-                        )
+                    body = create_timm(
+                        name,
+                        features_only=True,
+                        in_chans=in_channels,
+                        pretrained=pretrained,
+                        output_stride=output_stride,
+                    )
                 except (TypeError, AssertionError) as error:
                     raise ValueError(f"{name} cannot be dilated to output stride {output_stride}; use 32") from error
                 reductions = [info["reduction"] for info in body.feature_info.get_dicts()]

@@ -11,10 +11,9 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
-import timm
 from torch import Tensor, nn
 
-from segue.backbones.backbone import Backbone, BackboneOptions, fetching, fill, read_state
+from segue.backbones.backbone import Backbone, BackboneOptions, create_timm, fill, read_state
 from segue.layers import he_initialise
 
 CHANNELS = (64, 128, 256, 512, 512)
@@ -93,9 +92,7 @@ def classifier(options: BackboneOptions, trunk: str, name: str = "vgg16") -> dic
     if options.weights is not None:
         return vgg16_names(read_state(options.weights), str(options.weights))
     if options.pretrained:
-        with fetching(name):
-            fetched = timm.create_model(name, pretrained=True)
-        return vgg16_names(fetched.state_dict(), f"timm's {name}")
+        return vgg16_names(create_timm(name, pretrained=True).state_dict(), f"timm's {name}")
     return {}
 
 
