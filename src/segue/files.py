@@ -56,11 +56,16 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def make_folder(folder: Path) -> None:
-    """Make a folder and those above it, where they are not there yet. Raises SaveError when it cannot be made."""
+def make_folder(folder: Path, *, new: bool = False) -> None:
+    """Make a folder and those above it, where they are not there yet. Raises SaveError when it cannot be made.
+
+    new: raise FileExistsError when it is there already.
+    """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=not new)
     except OSError as error:
+        if new and isinstance(error, FileExistsError):
+            raise
         raise SaveError(f"{folder}: this folder cannot be made ({_reason(error, folder)})") from error
 
 

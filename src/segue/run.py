@@ -26,7 +26,6 @@ from segue.backbones import read_state
 from segue.data import DATASETS, DataSet, Understood, open_split, short_name, understand_own
 from segue.data.held_out import hold_out, labels_without, values_without
 from segue.data.levels import is_usual, mean_and_deviation
-from segue.errors import SaveError
 from segue.evaluation import Evaluation
 from segue.feed import balance_classes, keep_pictures, training_samples
 from segue.files import make_folder, read_json, write_json, write_text
@@ -299,11 +298,9 @@ def _new_folder(recipe: Recipe, out: str) -> Path:
     while True:
         folder = wanted if number == 1 else wanted.with_name(f"{wanted.name}-{number}")
         try:
-            folder.mkdir()
+            make_folder(folder, new=True)
         except FileExistsError:
             number += 1
-        except OSError as error:
-            raise SaveError(f"{folder}: this folder cannot be made ({error.strerror})") from error
         else:
             return folder
 
