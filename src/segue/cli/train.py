@@ -118,7 +118,7 @@ def changes_of(recipe: Recipe) -> dict[str, Any]:
         for key in keys[:-1]:
             place = place.setdefault(key, {})
         free = keys[0] == "model" or keys[:2] == ("data", "map")
-        place[keys[-1].replace("-", "_") if keys[0] == "model" else keys[-1]] = _plain(value) if free else value
+        place[keys[-1].replace("-", "_")] = _plain(value) if free else value
     return changes
 
 

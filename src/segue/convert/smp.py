@@ -65,10 +65,7 @@ def _timm_encoder(state: Tensors, args: Arguments, depth: int, output_stride: in
     if not name:
         raise ConversionError("the encoder is one of timm's: give its name as `encoder_name`")
     first = next(tensor for key, tensor in state.items() if key.startswith("encoder.model.") and tensor.ndim == 4)
-    try:
-        encoder = TimmBackbone(name, in_channels=first.shape[1], output_stride=output_stride)
-    except ValueError as error:
-        raise ConversionError(str(error)) from error
+    encoder = TimmBackbone(name, in_channels=first.shape[1], output_stride=output_stride)
     if encoder.resnet and output_stride != 32:  # timm averages a dilated stage's pooled shortcut over 2x2 pixels
         encoder.body = timm.create_model(
             name, features_only=True, in_chans=encoder.in_channels, output_stride=output_stride

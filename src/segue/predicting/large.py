@@ -52,7 +52,8 @@ def _predict(raster: Raster, job: Job, tools: Tools, start: float) -> Outcome:
             f"{job.path}: {raster.width}x{raster.height} pixels are predicted by rows, and the CRF needs all of them "
             "at once; leave out --crf"
         )
-    tools.model.check(raster.pixels(0, 1), job.path)
+    first = raster.pixels(0, 1)
+    tools.model.check(first, job.path)
     inference = tools.order.inference
     note = ""
     if not inference.window:
@@ -60,7 +61,7 @@ def _predict(raster: Raster, job: Job, tools: Tools, start: float) -> Outcome:
         note = f"{job.path}: {raster.width}x{raster.height} pixels; {inference.described()}"
     predictor = tools.model.predictor(inference)
     assert isinstance(predictor, Averaged)
-    view = _View(raster) if tools.wanted.overlays else None
+    view = _View(raster, first) if tools.wanted.overlays else None
     size, done = (raster.height, raster.width), 0
     with MapFiles(tools.wanted, job.place, size, tools.labels, raster.georeference) as files:
         for band in predictor.bands(view or raster):
@@ -85,16 +86,17 @@ class _View:
 
     It stands before the picture as `Rows`, and keeps what it shows of them when they are read: to read them once more
     would be to decode all tiles around them once more.
+
+    first: any rows (n, W, C) of it.
     """
 
     count = 1
 
-    def __init__(self, raster: Raster) -> None:
+    def __init__(self, raster: Raster, first: np.ndarray) -> None:
         self.raster, self.height, self.width = raster, raster.height, raster.width
         self.step = -(-max(raster.height, raster.width) // SHOWN)
         self.size = (-(-raster.height // self.step), -(-raster.width // self.step))
         # Made whole at first: rows that came one by one would lie scattered between what comes and goes.
-        first = raster.pixels(0, 1)
         self.pixels = np.zeros((*self.size, first.shape[2]), first.dtype)
         self.classes = np.zeros(self.size, np.uint8)
 
