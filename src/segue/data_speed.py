@@ -23,7 +23,7 @@ from segue.evaluation import Evaluation
 from segue.feed import Balance, keep_pictures, training_samples
 from segue.options import Recipe
 from segue.prediction import Preprocessing
-from segue.progress import ProgressLine
+from segue.progress import ProgressLine, counted
 from segue.run import build_network, cores, fit_levels, loader_workers, make_accelerator, understand_data
 from segue.training import Job, Seen, Tick, train
 
@@ -254,8 +254,7 @@ def report_lines(speed: DataSpeed) -> list[str]:
         ("augment", speed.augment, f"to {speed.crop[1]}x{speed.crop[0]}"),
         ("collate", speed.collate, f"batches of {speed.batch}"),
     ]
-    workers = f"{speed.workers} worker{'' if speed.workers == 1 else 's'}"
-    rows.append((f"loader, {workers}", 1000 / speed.later, ""))
+    rows.append((f"loader, {counted(speed.workers, 'worker')}", 1000 / speed.later, ""))
     if speed.kept is not None:
         rows.append(("  in the first epoch", 1000 / speed.first, ""))
     rows.append(("network", speed.step / speed.batch, f"{speed.step:.0f} ms a step"))

@@ -60,6 +60,11 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
+def counted(count: int, what: str) -> str:
+    """`1 shard` or `2 shards`."""
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
 def in_bytes(count: float) -> str:
     """`312 MB` or `2.0 GB`."""
     for unit in ("bytes", "kB", "MB"):

@@ -37,7 +37,7 @@ from segue.models import Network, create
 from segue.options import DataOptions, Recipe
 from segue.pictures import viewable
 from segue.prediction import Preprocessing, bfloat16_is_fast
-from segue.progress import ProgressLine, bar, duration
+from segue.progress import ProgressLine, bar, counted, duration
 from segue.recipe import RecipeError
 from segue.training import Job, Result, ResumeError, Seen, Tick, read_checkpoint, share_object, train
 
@@ -108,7 +108,8 @@ def _run(recipe: Recipe, *, out: str, init: str, command: Sequence[str], checkpo
         f"{labels.num_classes} classes; {steps} steps of {recipe.training.batch} "
         f"({steps * recipe.training.batch / len(training):.1f} epochs)"
     )
-    recipe = recipes.resolve_crop(recipe, training.image(0).shape[:2])
+    first = training.image(0)
+    recipe = recipes.resolve_crop(recipe, first.shape[:2])
     balance = balance_classes(recipe, training, accelerator, say)
     torch.manual_seed(recipe.training.seed)
     network = build_network(recipe, labels, balance.weights, fetch=checkpoint is None and not init)
@@ -122,7 +123,7 @@ def _run(recipe: Recipe, *, out: str, init: str, command: Sequence[str], checkpo
     if checkpoint is None:
         folder = Path(share_object(str(_new_folder(recipe, out)) if accelerator.is_main_process else None))
     preprocessing = Preprocessing(recipe.data.mean, recipe.data.std, recipe.data.shrink)
-    card = Card(recipe.network, _card_options(recipe), labels, preprocessing, pixels=str(training.image(0).dtype))
+    card = Card(recipe.network, _card_options(recipe), labels, preprocessing, pixels=str(first.dtype))
     watcher = _Watcher(folder, recipe, labels, line, network)
     if accelerator.is_main_process:
         write_text(
@@ -212,7 +213,7 @@ def fit_levels(recipe: Recipe, training: DataSet, say: Say) -> Recipe:
     if recipe.data.mean == DataOptions.mean and recipe.data.std == DataOptions.std and not is_usual(first):
         mean, std = mean_and_deviation(training)
         say(
-            f"pictures of {first.shape[2]} channel{'' if first.shape[2] == 1 else 's'} of {8 * first.itemsize} bits: "
+            f"pictures of {counted(first.shape[2], 'channel')} of {8 * first.itemsize} bits: "
             f"mean {' '.join(f'{one:g}' for one in mean)}, deviation {' '.join(f'{one:g}' for one in std)}"
         )
         return replace(recipe, data=replace(recipe.data, mean=mean, std=std))

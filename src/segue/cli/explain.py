@@ -58,7 +58,7 @@ def explain(
         cpu, cuda or mps; cpu by default.
     """
     from segue.explain import explain as draw
-    from segue.progress import ProgressLine
+    from segue.progress import ProgressLine, counted
 
     line = ProgressLine(every_in_file=5.0)
     done = draw(
@@ -68,5 +68,4 @@ def explain(
     line.finish()
     for name, reason in done.left_out.items():
         print(f"not drawn: {name} ({reason})")
-    count = len(done.pictures)
-    print(f"{count} picture{'' if count == 1 else 's'}: {done.page}")
+    print(f"{counted(len(done.pictures), 'picture')}: {done.page}")

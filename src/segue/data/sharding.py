@@ -24,7 +24,7 @@ from segue.data.tar import INDEX, LOSSLESS, PICTURES, dump_index, make_index
 from segue.errors import DataError, SaveError
 from segue.files import write_json
 from segue.labels import Labels
-from segue.progress import ProgressLine, bar, in_bytes
+from segue.progress import ProgressLine, bar, counted, in_bytes
 
 Told = Callable[[int, int], None]
 """Hears how many pictures of how many are written."""
@@ -62,7 +62,7 @@ def shard_splits(
 
         paths = write_shards(data, split, folder, most_bytes=most_bytes, told=told)
         size = in_bytes(sum(path.stat().st_size for path in paths))
-        yield f"{split}: {len(data)} pictures in {len(paths)} shard{'' if len(paths) == 1 else 's'}, {size}"
+        yield f"{split}: {len(data)} pictures in {counted(len(paths), 'shard')}, {size}"
 
 
 def write_shards(

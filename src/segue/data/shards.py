@@ -28,6 +28,7 @@ from segue.data.source import DataSet, FileStamp, PairStamp, file_stamp, read_ta
 from segue.data.tar import TarIndex, TarMember, index_of
 from segue.errors import DataError
 from segue.labels import Labels
+from segue.progress import counted
 from segue.reading import read_image
 
 CONTENTS = "shards.json"
@@ -304,11 +305,7 @@ def understood_shards(
         data = ShardDataSet([LocalShard(Path(one)) for one in where], ANY)
         masks = cast(Sequence[Place], [data.mask(index) for index in range(len(data))])
         meaning = meaning_of(Path(name), together(masks, look_at(masks)), table, names)
-    return Understood(meaning.labels, (f"{_several(len(where), 'shard')} of the split {split}", *meaning.lines))
+    return Understood(meaning.labels, (f"{counted(len(where), 'shard')} of the split {split}", *meaning.lines))
 
 
 ANY = Labels(classes=("any", "other"))
-
-
-def _several(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"
